@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The second way to an agent: its own TCP port, reached by the same route as ssh was (jump hosts and
+ * proxy commands included), authenticated and encrypted with the secret that went over ssh
+ * (protocol/lifeline.h). */
+#ifndef LINK_LIFELINE_WIRE_H
+#define LINK_LIFELINE_WIRE_H
+
+#include "base/wire.h"
+#include "link/link.h"
+#include "protocol/protocol.h"
+
+/* config says where the device is, as for link_open; its port is replaced by port. `opened` comes
+ * after the handshake has proven the agent; a failure arrives through `closed`, connect_timeout
+ * (config) bounds all of it. key is copied. */
+struct wire *lifeline_open(struct link_pool *pool, const struct link_config *config, unsigned port,
+                           const uint8_t key[PROTOCOL_KEY_SIZE], const struct wire_events *events,
+                           void *arg);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One device on its way from the old system to the new one: the state machine of DESIGN's table. It
+ * owns its link, its conversation with the agent and its policy run; it shares the store, the link
+ * pool and the loop with the others and never waits for them. */
+#ifndef TARGET_TARGET_H
+#define TARGET_TARGET_H
+
+#include "inventory.h"
+#include "link/link.h"
+#include "policy/policy.h"
+#include "store/store.h"
+#include "target/agent_files.h"
+#include "target/status.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct target;
+
+/* How the new system's host key will be judged (the plan says it). */
+enum after_trust {
+    TRUST_NONE,        /* nobody said, and the image has no keys of its own: needs the user's word */
+    TRUST_FINGERPRINT, /* given under `after` */
+    TRUST_IMAGE,       /* the keys baked into the checked image */
+    TRUST_KEEP,        /* the old key again */
+    TRUST_ONCE,        /* whatever answers: the user's word */
+    TRUST_NOT_NEEDED,  /* reach: ping or none */
+};
+
+/* Shared by all targets of a run; outlives them. */
+struct target_env {
+    uv_loop_t *loop;
+    struct link_pool *links;
+    struct policy_set *policies;
+    const struct agent_files *files;
+    const char *run_id;
+    const char *controller; /* host name */
+    const char *image;      /* as the user wrote it */
+    bool force;             /* flash though nothing differs */
+    bool accept_once;       /* the user's word for new host keys */
+    enum flash_mode mode;   /* MODE_AUTO: the inventory's */
+    uint64_t rate;          /* bytes per second of one target, 0: no limit */
+    struct store *store;    /* NULL until the image is checked to its last byte */
+
+    /* What the run wants to hear. May call target functions. */
+    void (*probed)(struct target *target, void *arg);  /* facts are known; waits for target_go */
+    void (*changed)(struct target *target, void *arg); /* state, activity or progress */
+    void (*log)(struct target *target, enum log_level level, const char *text, void *arg);
+    void (*done)(struct target *target, void *arg);    /* outcome is set; exactly once */
+    void *arg;
+};
+
+/* A target that does nothing yet. NULL when memory is short. spec outlives it. */
+struct target *target_new(const struct target_env *env, const struct target_spec *spec,
+                          unsigned index, unsigned wave);
+
+const struct target_status *target_status(const struct target *target);
+
+/* Connects, deploys the agent, asks for the facts; ends in `probed` or `done`. */
+void target_probe(struct target *target);
+
+/* Flashes: probes first where that has not happened. env->store must be set. */
+void target_go(struct target *target);
+
+/* After a probe that is not followed by target_go soon: the agent is told to leave, the link closed;
+ * a later target_go begins anew. */
+void target_release(struct target *target);
+
+/* Ends a target that was not started: outcome not-started, with the reason. */
+void target_decline(struct target *target, const char *reason);
+
+/* An orderly stop: what has not reached its destructive part is backed out (failed, "interrupted");
+ * what has goes on. */
+void target_interrupt(struct target *target);
+
+/* Lets go of everything at once; an agent in the middle waits for its next controller. */
+void target_abandon(struct target *target);
+
+enum after_trust target_trust(const struct target_env *env, const struct target_spec *spec,
+                              const struct image_facts *facts);
+
+/* Frees. Must not be called from a callback of the same target. */
+void target_free(struct target *target);
+
+#endif
