@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inventory file: which targets there are, how they are reached, how a rollout goes through them.
- * Format: docs/fleetflash-inventory.5; the keys are one table (inventory/keys.h). */
+/* The inventory file: which targets there are, how they are reached, how a rollout goes through
+ * them. Format: docs/fleetflash-inventory.5; the keys are one table (inventory/keys.h). */
 #ifndef INVENTORY_INVENTORY_H
 #define INVENTORY_INVENTORY_H
 
@@ -13,8 +13,8 @@ struct position {
     unsigned line, column; /* from 1; 0: a built-in default */
 };
 
-/* All mistakes of a file, in its order. Each text is a whole line, "lab.yaml:12:9: unknown key 'hots'
- * (did you mean 'host'?)". */
+/* All mistakes of a file, in its order. Each text is a whole line, "lab.yaml:12:9: unknown key
+ * 'hots' (did you mean 'host'?)". */
 struct diagnostics {
     size_t count;
     char **texts;
@@ -23,7 +23,13 @@ void diagnostics_add(struct diagnostics *list, const char *file, struct position
                      const char *format, ...) __attribute__((format(printf, 4, 5)));
 void diagnostics_free(struct diagnostics *list);
 
-enum inventory_mode { INVENTORY_AUTO, INVENTORY_STAGE, INVENTORY_STREAM, INVENTORY_NETBOOT, INVENTORY_LOCAL };
+enum inventory_mode {
+    INVENTORY_AUTO,
+    INVENTORY_STAGE,
+    INVENTORY_STREAM,
+    INVENTORY_NETBOOT,
+    INVENTORY_LOCAL
+};
 enum inventory_reach { REACH_SSH, REACH_PING, REACH_NONE };
 enum inventory_become { BECOME_SUDO, BECOME_NONE };
 enum inventory_recovery { RECOVERY_NONE, RECOVERY_NETBOOT };
@@ -68,29 +74,29 @@ struct reset_spec {
     bool present;
     const char *chip, *line; /* line: offset or name */
     bool active_low;
-    uint64_t hold;           /* ms */
-    const char *command;     /* instead of chip and line */
+    uint64_t hold;       /* ms */
+    const char *command; /* instead of chip and line */
     struct position at;
 };
 
 /* One device, everything inherited and resolved. */
 struct target_spec {
     const char *name;
-    const char *group;             /* the group its body stands in */
-    const char *const *groups;     /* all groups it is listed in, NULL-terminated */
+    const char *group;         /* the group its body stands in */
+    const char *const *groups; /* all groups it is listed in, NULL-terminated */
     const char *host, *user, *identity;
-    unsigned port;                 /* 0: ssh config's or 22 */
+    unsigned port; /* 0: ssh config's or 22 */
     enum inventory_become become;
     struct hostkey_spec host_key;
     enum inventory_mode mode;
     const char *device;
     enum inventory_reach reach;
-    const char *health;            /* NULL: none */
+    const char *health;                                         /* NULL: none */
     uint64_t connect_timeout, transfer_timeout, reboot_timeout; /* ms */
     unsigned retries;
     struct after_spec after;
     struct services_spec services;
-    const char *mac;               /* canonical aa:bb:cc:dd:ee:ff, NULL */
+    const char *mac; /* canonical aa:bb:cc:dd:ee:ff, NULL */
     struct reset_spec reset;
     enum inventory_recovery recovery;
     struct position at;
@@ -106,9 +112,9 @@ struct wave_spec {
     const char *const *groups; /* NULL-terminated */
     unsigned parallel;         /* 0: the command line's or the default */
     struct failure_limit max_failures;
-    uint64_t soak;             /* ms */
+    uint64_t soak; /* ms */
     bool pause_confirm;
-    const char *gate;          /* NULL: none */
+    const char *gate;           /* NULL: none */
     int window_from, window_to; /* minutes after midnight, -1: none */
     struct position at;
 };
@@ -119,18 +125,19 @@ struct inventory {
     const struct target_spec *targets; /* in file order, each once */
     size_t wave_count;                 /* 0: one wave with everything */
     const struct wave_spec *waves;
-    const char *notify_command;        /* NULL: none */
+    const char *notify_command; /* NULL: none */
     bool notify_always;
-    void *memory;                      /* everything above lives there */
+    void *memory; /* everything above lives there */
 };
 
-/* Reads and checks a file. Returns NULL when there is any mistake (all of them in mistakes, which the
- * caller frees in any case). */
+/* Reads and checks a file. Returns NULL when there is any mistake (all of them in mistakes, which
+ * the caller frees in any case). */
 struct inventory *inventory_load(const char *path, struct diagnostics *mistakes);
 void inventory_free(struct inventory *inventory);
 
-/* --limit: a comma list of names, globs and groups, `!` excludes. selected has target_count entries.
- * Returns the number selected, or -1 with a sentence in message when a part matches nothing. */
+/* --limit: a comma list of names, globs and groups, `!` excludes. selected has target_count
+ * entries. Returns the number selected, or -1 with a sentence in message when a part matches
+ * nothing. */
 int inventory_select(const struct inventory *inventory, const char *pattern, bool *selected,
                      char *message, size_t message_size);
 

@@ -46,14 +46,15 @@
 #define PROTOCOL_VERSION     1u
 #define PROTOCOL_HEADER_SIZE 8u
 #define PROTOCOL_PAYLOAD_MAX (1024u * 1024u)
-#define PROTOCOL_TOKEN_SIZE  32u /* HELLO's proof that it comes from the run that started the agent */
-#define PROTOCOL_KEY_SIZE    32u /* the secret from which token and stream keys are derived */
-#define PROTOCOL_HASH_SIZE   32u /* BLAKE2b-256 (RFC 7693), as libsodium's crypto_generichash */
-#define PROTOCOL_BLOCK_MAX   (256u * 1024u)
-#define PROTOCOL_TEXT_MAX    1024u
-#define PROTOCOL_RUN_ID_MAX  64u
-#define PROTOCOL_WANT_MAX    1024u /* ranges in one WANT */
-#define PROTOCOL_HASHES_MAX  8192u /* entries in one MANIFEST_HASHES */
+#define PROTOCOL_TOKEN_SIZE                                                                        \
+    32u /* HELLO's proof that it comes from the run that started the agent */
+#define PROTOCOL_KEY_SIZE   32u /* the secret from which token and stream keys are derived */
+#define PROTOCOL_HASH_SIZE  32u /* BLAKE2b-256 (RFC 7693), as libsodium's crypto_generichash */
+#define PROTOCOL_BLOCK_MAX  (256u * 1024u)
+#define PROTOCOL_TEXT_MAX   1024u
+#define PROTOCOL_RUN_ID_MAX 64u
+#define PROTOCOL_WANT_MAX   1024u /* ranges in one WANT */
+#define PROTOCOL_HASHES_MAX 8192u /* entries in one MANIFEST_HASHES */
 
 /* The agent's lock and meeting point on the device: this name in the abstract unix socket namespace
  * (unix(7)). Whoever is bound to it owns the device. */
@@ -89,20 +90,20 @@ enum frame_type {
 
 /* Where the agent stands. Up to PHASE_FENCED a target can be backed out. */
 enum agent_phase {
-    PHASE_IDLE = 0,      /* started, nothing asked of it yet */
-    PHASE_SCANNING,      /* hashing the disk (and staging at the same time) */
-    PHASE_STAGING,       /* waiting for blocks to stage */
-    PHASE_STAGED,        /* everything that differs is in locked memory, hashed */
-    PHASE_READY,         /* stream mode was chosen: waits for FENCE */
+    PHASE_IDLE = 0, /* started, nothing asked of it yet */
+    PHASE_SCANNING, /* hashing the disk (and staging at the same time) */
+    PHASE_STAGING,  /* waiting for blocks to stage */
+    PHASE_STAGED,   /* everything that differs is in locked memory, hashed */
+    PHASE_READY,    /* stream mode was chosen: waits for FENCE */
     PHASE_FENCING,
-    PHASE_FENCED,        /* the old file systems are silent; nothing written yet */
-    PHASE_ERASING_HEAD,  /* the first destructive byte */
+    PHASE_FENCED,       /* the old file systems are silent; nothing written yet */
+    PHASE_ERASING_HEAD, /* the first destructive byte */
     PHASE_WRITING,
     PHASE_READING_BACK,
     PHASE_WRITING_HEAD,
-    PHASE_WRITTEN,       /* flushed and read back whole; waits for REBOOT, reboots alone after a while */
+    PHASE_WRITTEN, /* flushed and read back whole; waits for REBOOT, reboots alone after a while */
     PHASE_REBOOTING,
-    PHASE_FAILED,        /* backed out; the agent ends when the controller is gone */
+    PHASE_FAILED, /* backed out; the agent ends when the controller is gone */
     PHASE_COUNT
 };
 
@@ -116,8 +117,8 @@ enum flash_mode {
 /* What became of the old system when the agent gives up (FAIL). */
 enum fail_state {
     FAIL_UNTOUCHED = 0, /* nothing was changed, or all of it undone: the old system runs on */
-    FAIL_REBOOTING,     /* the fence could not be undone: the agent reboots the untouched old system */
-    FAIL_INCOMPLETE,    /* the disk is half-written: the agent waits for a controller */
+    FAIL_REBOOTING,  /* the fence could not be undone: the agent reboots the untouched old system */
+    FAIL_INCOMPLETE, /* the disk is half-written: the agent waits for a controller */
 };
 
 /* Which rule or fault a FAIL is about; decides retry and exit code, never parsed from the text. */
@@ -125,14 +126,14 @@ enum fail_code {
     FAILCODE_PROTOCOL = 1,
     FAILCODE_VERSION,
     FAILCODE_TOKEN,
-    FAILCODE_BUSY,      /* held by another run; text says which, from where, since when */
-    FAILCODE_DISK,      /* no such disk, not resolvable, too small, wrong sector size */
-    FAILCODE_MEMORY,    /* what must be held does not fit */
-    FAILCODE_REFUSED,   /* a safety rule: network root, several disks, no way to fence, watchdog … */
-    FAILCODE_FENCE,     /* the fence could not be put up */
-    FAILCODE_IO,        /* read, write or flush error of the disk */
-    FAILCODE_BLOCK,     /* a block from the controller does not have its hash, again and again */
-    FAILCODE_ABORTED,   /* as asked */
+    FAILCODE_BUSY,    /* held by another run; text says which, from where, since when */
+    FAILCODE_DISK,    /* no such disk, not resolvable, too small, wrong sector size */
+    FAILCODE_MEMORY,  /* what must be held does not fit */
+    FAILCODE_REFUSED, /* a safety rule: network root, several disks, no way to fence, watchdog … */
+    FAILCODE_FENCE,   /* the fence could not be put up */
+    FAILCODE_IO,      /* read, write or flush error of the disk */
+    FAILCODE_BLOCK,   /* a block from the controller does not have its hash, again and again */
+    FAILCODE_ABORTED, /* as asked */
 };
 
 enum block_encoding {
@@ -140,9 +141,9 @@ enum block_encoding {
     ENCODING_ZSTD,
 };
 
-#define PROBE_FLAG_NONE     0u
-#define BEGIN_FLAG_FORCE    1u /* write everything, and go on though nothing differs */
-#define WRITE_FLAG_NONE     0u
+#define PROBE_FLAG_NONE  0u
+#define BEGIN_FLAG_FORCE 1u /* write everything, and go on though nothing differs */
+#define WRITE_FLAG_NONE  0u
 
 /* All-zero bytes as a block's hash mean: this block is unmapped, neither sent nor written nor
  * compared. A block of zeros has the ordinary hash of its zeros, and is never sent: the agent knows
@@ -168,7 +169,8 @@ struct manifest {
     uint64_t image_size; /* bytes; the last block may be short, its hash covers its real bytes */
     uint32_t block_size; /* bytes, a power of two, 64 KiB … PROTOCOL_BLOCK_MAX */
     uint32_t block_count;
-    uint8_t image_id[PROTOCOL_HASH_SIZE]; /* hash over image_size, block_size and all block hashes */
+    uint8_t
+        image_id[PROTOCOL_HASH_SIZE]; /* hash over image_size, block_size and all block hashes */
 };
 
 /* One entry per block: its hash and how many bytes it takes on the wire (so that the agent knows
@@ -214,8 +216,8 @@ struct progress {
 };
 
 struct fail {
-    uint16_t code;  /* enum fail_code */
-    uint8_t state;  /* enum fail_state */
+    uint16_t code; /* enum fail_code */
+    uint8_t state; /* enum fail_state */
     char text[PROTOCOL_TEXT_MAX + 1];
     char remedy[PROTOCOL_TEXT_MAX + 1];
 };
@@ -239,7 +241,8 @@ void protocol_put_header(uint8_t out[PROTOCOL_HEADER_SIZE], enum frame_type type
 int64_t protocol_parse(const uint8_t *data, size_t available, struct frame *frame);
 
 /* Encoders: each writes one whole frame (header included) into out and returns its size, or 0 when
- * out_size is too small (PROTOCOL_SMALL_MAX is enough for all of them) or a field is out of range. */
+ * out_size is too small (PROTOCOL_SMALL_MAX is enough for all of them) or a field is out of range.
+ */
 #define PROTOCOL_SMALL_MAX 4096u
 size_t protocol_encode_empty(enum frame_type type, uint8_t *out, size_t out_size);
 size_t protocol_encode_hello(const struct hello *hello, uint8_t *out, size_t out_size);
@@ -263,7 +266,8 @@ size_t protocol_encode_want(const struct want_range *ranges, uint32_t count, uin
 size_t protocol_hashes_size(uint32_t count);
 size_t protocol_encode_hashes(uint32_t first, const struct manifest_entry *entries, uint32_t count,
                               uint8_t *out, size_t out_size);
-/* Only header and block header (PROTOCOL_BLOCK_PREFIX bytes); the data follows from its own memory. */
+/* Only header and block header (PROTOCOL_BLOCK_PREFIX bytes); the data follows from its own memory.
+ */
 #define PROTOCOL_BLOCK_PREFIX 16u
 size_t protocol_encode_block_prefix(const struct block_header *block, uint32_t data_size,
                                     uint8_t out[PROTOCOL_BLOCK_PREFIX]);

@@ -36,10 +36,10 @@ bool error_is_transient(const struct error *err)
 const char *error_class_name(enum error_class cls)
 {
     static const char *const names[] = {
-        [ERROR_NONE] = "none",       [ERROR_USAGE] = "usage",       [ERROR_NETWORK] = "network",
-        [ERROR_TIMEOUT] = "timeout", [ERROR_AUTH] = "auth",         [ERROR_HOSTKEY] = "hostkey",
-        [ERROR_REFUSED] = "refused", [ERROR_VETO] = "veto",         [ERROR_BUSY] = "busy",
-        [ERROR_PROTOCOL] = "protocol", [ERROR_IO] = "io",           [ERROR_CANCELLED] = "cancelled",
+        [ERROR_NONE] = "none",         [ERROR_USAGE] = "usage", [ERROR_NETWORK] = "network",
+        [ERROR_TIMEOUT] = "timeout",   [ERROR_AUTH] = "auth",   [ERROR_HOSTKEY] = "hostkey",
+        [ERROR_REFUSED] = "refused",   [ERROR_VETO] = "veto",   [ERROR_BUSY] = "busy",
+        [ERROR_PROTOCOL] = "protocol", [ERROR_IO] = "io",       [ERROR_CANCELLED] = "cancelled",
     };
     return names[cls];
 }

@@ -12,13 +12,13 @@ struct unit {
     uint64_t factor;
 };
 
-static const struct unit durations[] = {{"ms", 1},       {"s", 1000},      {"", 1000},
-                                        {"m", 60000},    {"min", 60000},   {"h", 3600000},
+static const struct unit durations[] = {{"ms", 1},       {"s", 1000},    {"", 1000},
+                                        {"m", 60000},    {"min", 60000}, {"h", 3600000},
                                         {"d", 86400000}, {NULL, 0}};
 
 static const struct unit sizes[] = {
-    {"", 1},         {"B", 1},          {"K", 1 << 10},  {"KiB", 1 << 10}, {"M", 1 << 20},
-    {"MiB", 1 << 20}, {"G", 1 << 30},   {"GiB", 1 << 30}, {"T", 1ULL << 40}, {"TiB", 1ULL << 40},
+    {"", 1},          {"B", 1},       {"K", 1 << 10},   {"KiB", 1 << 10},  {"M", 1 << 20},
+    {"MiB", 1 << 20}, {"G", 1 << 30}, {"GiB", 1 << 30}, {"T", 1ULL << 40}, {"TiB", 1ULL << 40},
     {NULL, 0}};
 
 /* A whole number followed by one of the units. */

@@ -10,8 +10,8 @@
  * Returns 0, or -1 when text is no duration or does not fit. */
 int units_parse_duration(const char *text, uint64_t *milliseconds);
 
-/* Reads "512", "64K", "4M", "1G" or "2T" (powers of 1024; "KiB" and "B" endings allowed) into bytes.
- * Returns 0, or -1 when text is no size or does not fit. */
+/* Reads "512", "64K", "4M", "1G" or "2T" (powers of 1024; "KiB" and "B" endings allowed) into
+ * bytes. Returns 0, or -1 when text is no size or does not fit. */
 int units_parse_size(const char *text, uint64_t *bytes);
 
 /* Writes "1.5 GiB" and the like into out; returns out. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A reliable byte stream to a device, whatever carries it: an ssh channel, the agent's own TCP port,
- * a socket pair. The owner writes whole buffers and gets callbacks, all on the loop thread.
+/* A reliable byte stream to a device, whatever carries it: an ssh channel, the agent's own TCP
+ * port, a socket pair. The owner writes whole buffers and gets callbacks, all on the loop thread.
  *
  * An implementation embeds struct wire as its first member and fills ops. */
 #ifndef BASE_WIRE_H

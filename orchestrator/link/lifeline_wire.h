@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The second way to an agent: its own TCP port, reached by the same route as ssh was (jump hosts and
- * proxy commands included), authenticated and encrypted with the secret that went over ssh
+/* The second way to an agent: its own TCP port, reached by the same route as ssh was (jump hosts
+ * and proxy commands included), authenticated and encrypted with the secret that went over ssh
  * (protocol/lifeline.h). */
 #ifndef LINK_LIFELINE_WIRE_H
 #define LINK_LIFELINE_WIRE_H

@@ -4,8 +4,8 @@
  * Name resolution and connect go through uv; the handshake, the host-key check and the
  * authentication run on a worker thread of the link's own (libssh blocks there: ssh agents,
  * `Match exec`, known_hosts), at most link_pool's bound at once; then the session is switched to
- * non-blocking and driven by uv_poll. A route through jump hosts or a ProxyCommand is a child process
- * on a socket pair. */
+ * non-blocking and driven by uv_poll. A route through jump hosts or a ProxyCommand is a child
+ * process on a socket pair. */
 #ifndef LINK_LINK_H
 #define LINK_LINK_H
 
@@ -28,17 +28,17 @@ enum hostkey_policy {
 
 /* Copied by link_open. Strings may be NULL where said. */
 struct link_config {
-    const char *name;           /* for messages */
-    const char *host;           /* name or address as in the inventory; ssh config's HostName applies */
-    const char *user;           /* NULL: ssh config's User, else the local user */
-    const char *identity;       /* private key file ("~/" allowed); NULL: ssh config, agent, defaults */
-    const char *known_hosts;    /* NULL: ssh's default files */
-    const char *ssh_config;     /* NULL: ~/.ssh/config and /etc/ssh/ssh_config */
-    const char *fingerprint;    /* "SHA256:…" with HOSTKEY_FINGERPRINT */
+    const char *name;     /* for messages */
+    const char *host;     /* name or address as in the inventory; ssh config's HostName applies */
+    const char *user;     /* NULL: ssh config's User, else the local user */
+    const char *identity; /* private key file ("~/" allowed); NULL: ssh config, agent, defaults */
+    const char *known_hosts; /* NULL: ssh's default files */
+    const char *ssh_config;  /* NULL: ~/.ssh/config and /etc/ssh/ssh_config */
+    const char *fingerprint; /* "SHA256:…" with HOSTKEY_FINGERPRINT */
     enum hostkey_policy hostkey;
-    unsigned port;              /* 0: ssh config's Port, else 22 */
-    uint64_t connect_timeout;   /* ms for all of it, authentication included */
-    uint64_t keepalive;         /* ms between keepalives; three unanswered ones end the link; 0: none */
+    unsigned port;            /* 0: ssh config's Port, else 22 */
+    uint64_t connect_timeout; /* ms for all of it, authentication included */
+    uint64_t keepalive; /* ms between keepalives; three unanswered ones end the link; 0: none */
 };
 
 /* Known once the link is up. Owned by the link. */
@@ -46,10 +46,10 @@ struct link_facts {
     const char *host_fingerprint; /* "SHA256:…" of the key the server proved */
     const char *host_key_type;    /* "ssh-ed25519", … */
     const char *cipher;
-    const char *server_banner;    /* "SSH-2.0-dropbear…" */
-    const char *peer_address;     /* numeric, "" behind a ProxyCommand */
-    const char *route;            /* "direct", or the proxy command as it was run */
-    bool host_key_known;          /* known_hosts had it */
+    const char *server_banner; /* "SSH-2.0-dropbear…" */
+    const char *peer_address;  /* numeric, "" behind a ProxyCommand */
+    const char *route;         /* "direct", or the proxy command as it was run */
+    bool host_key_known;       /* known_hosts had it */
 };
 
 struct link_events {
@@ -81,10 +81,10 @@ struct wire *link_exec(struct link *link, const char *command, const struct wire
 /* A short command whose whole output is wanted. */
 struct link_run;
 struct link_run_result {
-    int exit_status;       /* -1: not known */
-    const char *out;       /* terminated; at most 64 KiB are kept */
+    int exit_status; /* -1: not known */
+    const char *out; /* terminated; at most 64 KiB are kept */
     size_t out_size;
-    const char *err_text;  /* stderr, terminated; at most 4 KiB are kept */
+    const char *err_text;    /* stderr, terminated; at most 4 KiB are kept */
     const struct error *err; /* NULL: the command ran and ended (whatever its status) */
 };
 typedef void (*link_run_callback)(const struct link_run_result *result, void *arg);

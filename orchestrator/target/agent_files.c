@@ -18,7 +18,7 @@ static const struct {
     const char *machine;
     const char *arch;
 } machines[] = {
-    {"x86_64", "x86_64"}, {"aarch64", "aarch64"}, {"armv8l", "armhf"}, {"armv7l", "armhf"},
+    {"x86_64", "x86_64"}, {"aarch64", "aarch64"}, {"armv8l", "armhf"},    {"armv7l", "armhf"},
     {"armv7", "armhf"},   {"armv6l", "armel"},    {"armv5tejl", "armel"}, {"armv5tel", "armel"},
 };
 

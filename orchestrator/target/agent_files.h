@@ -7,7 +7,7 @@
 #include "base/error.h"
 
 struct agent_file {
-    const char *arch;       /* "aarch64" */
+    const char *arch; /* "aarch64" */
     char sha256[65];
     struct buffer *content; /* NULL: not built */
 };

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "target/agent_session.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Blocks read ahead of the wire, and what may wait on the wire before another is read: together they
- * bound a target's memory (each block at most 128 KiB, 2 MiB in all). */
+/* Blocks read ahead of the wire, and what may wait on the wire before another is read: together
+ * they bound a target's memory (each block at most 128 KiB, 2 MiB in all). */
 enum { FETCHES_MAX = 4 };
 #define PENDING_HIGH (768u * 1024u)
 
@@ -34,13 +35,13 @@ struct agent_session {
     uint32_t range_first, range_count;
     struct fetch_slot slots[FETCHES_MAX];
 
-    uint64_t rate; /* bytes per second, 0: no limit */
+    uint64_t rate;        /* bytes per second, 0: no limit */
     uint64_t credit_time; /* ms of the loop's clock when the next block may go */
     uv_timer_t *rate_timer;
 
     char diagnostic[512];
-    bool dead;   /* lost has been said */
-    int depth;   /* callbacks under way: free waits for them */
+    bool dead; /* lost has been said */
+    int depth; /* callbacks under way: free waits for them */
     bool freeing;
 };
 
@@ -228,6 +229,21 @@ void agent_session_request(struct agent_session *session, enum frame_type type)
 
 /* --- serving blocks ------------------------------------------------------------------------ */
 
+/* Keeps TRANSFER_SAMPLES of all blocks seen, each with the same chance (Vitter's algorithm R). */
+static void count_sample(struct transfer_count *count, uint32_t index)
+{
+    if (index < 8)
+        return;
+    count->samples_seen++;
+    if (count->sample_count < TRANSFER_SAMPLES) {
+        count->samples[count->sample_count++] = index;
+        return;
+    }
+    uint32_t place = randombytes_uniform(count->samples_seen);
+    if (place < TRANSFER_SAMPLES)
+        count->samples[place] = index;
+}
+
 static void session_send_block(struct agent_session *session, uint32_t index, struct buffer *data,
                                enum block_encoding encoding)
 {
@@ -242,6 +258,7 @@ static void session_send_block(struct agent_session *session, uint32_t index, st
     wire_write(session->wire, data, 0, data->size);
     buffer_unref(prefix);
     session->count->blocks_sent++;
+    count_sample(session->count, index);
 }
 
 static void block_fetched_callback(struct buffer *data, enum block_encoding encoding,
@@ -426,10 +443,12 @@ static void session_handle_frame(struct agent_session *session, const struct fra
         enum frame_type type;
         void (*handle)(struct agent_session *, const struct frame *);
     } handlers[] = {
-        {FRAME_HELLO_REPLY, handle_reply}, {FRAME_FACTS, handle_reply}, {FRAME_MODE, handle_reply},
-        {FRAME_STAGED, handle_reply},      {FRAME_FENCED, handle_reply}, {FRAME_WRITTEN, handle_reply},
-        {FRAME_PONG, handle_reply},        {FRAME_WANT, handle_want},   {FRAME_PHASE, handle_phase},
-        {FRAME_PROGRESS, handle_progress}, {FRAME_LOG, handle_log},     {FRAME_FAIL, handle_fail},
+        {FRAME_HELLO_REPLY, handle_reply}, {FRAME_FACTS, handle_reply},
+        {FRAME_MODE, handle_reply},        {FRAME_STAGED, handle_reply},
+        {FRAME_FENCED, handle_reply},      {FRAME_WRITTEN, handle_reply},
+        {FRAME_PONG, handle_reply},        {FRAME_WANT, handle_want},
+        {FRAME_PHASE, handle_phase},       {FRAME_PROGRESS, handle_progress},
+        {FRAME_LOG, handle_log},           {FRAME_FAIL, handle_fail},
     };
     for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++) {
         if (handlers[i].type == frame->type) {

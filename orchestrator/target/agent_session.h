@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The controller's end of the conversation with one agent (protocol/protocol.h): takes frames apart,
- * checks them, and serves the blocks that the agent asks for from the store. It knows nothing of
- * links, retries or policies; the target drives it. */
+/* The controller's end of the conversation with one agent (protocol/protocol.h): takes frames
+ * apart, checks them, and serves the blocks that the agent asks for from the store. It knows
+ * nothing of links, retries or policies; the target drives it. */
 #ifndef TARGET_AGENT_SESSION_H
 #define TARGET_AGENT_SESSION_H
 
@@ -18,7 +18,10 @@ struct agent_reply {
     enum frame_type type;
     union {
         struct hello_reply hello;
-        struct { const char *json; size_t size; } facts;
+        struct {
+            const char *json;
+            size_t size;
+        } facts;
         struct mode_reply mode;
         struct tally tally; /* STAGED, WRITTEN */
     };
@@ -40,14 +43,20 @@ struct agent_session_events {
     void (*alive)(void *arg);
 };
 
+#define TRANSFER_SAMPLES 8u
+
 /* What was sent, over all sessions of a target (owned by the target). */
 struct transfer_count {
-    uint64_t bytes_sent;  /* handed to the transport */
+    uint64_t bytes_sent; /* handed to the transport */
     uint32_t blocks_sent;
+    /* Some of the blocks that were sent, each with the same chance: the proof of the new system
+     * looks for them on the disk. The head of the image is left out, first boots rewrite it. */
+    unsigned sample_count, samples_seen;
+    uint32_t samples[TRANSFER_SAMPLES];
 };
 
-/* A conversation that will run over the wire that agent_session_wire_events and the returned session
- * are given to; see agent_session_attach. */
+/* A conversation that will run over the wire that agent_session_wire_events and the returned
+ * session are given to; see agent_session_attach. */
 struct agent_session *agent_session_new(const struct agent_session_events *events, void *arg,
                                         struct transfer_count *count);
 

@@ -31,7 +31,8 @@ static const char survey_script[] =
     "echo root=$root\n"
     "try() {\n"
     "  dd if=/dev/zero of=\"$1/agent\" bs=65536 count=40 2>/dev/null || return 1\n"
-    "  printf '#!/bin/sh\\nexit 0\\n' >\"$1/try\" && chmod 700 \"$1/try\" && \"$1/try\" 2>/dev/null || return 1\n"
+    "  printf '#!/bin/sh\\nexit 0\\n' >\"$1/try\" && chmod 700 \"$1/try\" && \"$1/try\" "
+    "2>/dev/null || return 1\n"
     "  rm -f \"$1/agent\" \"$1/try\"\n"
     "}\n"
     "for d in /dev/shm /run/user/$uid /run /tmp /var/volatile /mnt; do\n"
@@ -84,8 +85,7 @@ static void deploy_fail(struct deploy *deploy, const struct link_run_result *res
         err = *result->err;
     } else {
         char line[200];
-        snprintf(line, sizeof line, "%.*s", (int)strcspn(result->err_text, "\n"),
-                 result->err_text);
+        snprintf(line, sizeof line, "%.*s", (int)strcspn(result->err_text, "\n"), result->err_text);
         error_set(&err, ERROR_IO, "%s (status %d)%s%s", what, result->exit_status,
                   line[0] != '\0' ? ": " : "", line);
     }
@@ -107,8 +107,7 @@ static void start_callback(const struct link_run_result *result, void *arg)
     struct error err;
     long pid = 0;
     if (result->err == NULL && result->exit_status == 4) {
-        error_set(&err, ERROR_BUSY, "%.*s", (int)strcspn(result->err_text, "\n"),
-                  result->err_text);
+        error_set(&err, ERROR_BUSY, "%.*s", (int)strcspn(result->err_text, "\n"), result->err_text);
         error_remedy(&err, "wait until that run has ended, or stop it");
         deploy_end(deploy, &err);
     } else if (result->err != NULL || result->exit_status != 0) {
@@ -125,12 +124,12 @@ static void deploy_start_agent(struct deploy *deploy)
     char key[2 * PROTOCOL_KEY_SIZE + 1];
     sodium_bin2hex(key, sizeof key, deploy->config->key, PROTOCOL_KEY_SIZE);
     char text[512];
-    int size = snprintf(text, sizeof text, "run_id %s\nkey %s\nuid %u\ncontroller %s\nport 0\n",
-                        deploy->config->run_id, key, deploy->result.uid,
-                        deploy->config->controller);
+    int size =
+        snprintf(text, sizeof text, "run_id %s\nkey %s\nuid %u\ncontroller %s\nport 0\n",
+                 deploy->config->run_id, key, deploy->result.uid, deploy->config->controller);
     char command[320];
-    snprintf(command, sizeof command, "%s%s/agent start",
-             deploy->result.is_root ? "" : "sudo -n ", deploy->result.directory);
+    snprintf(command, sizeof command, "%s%s/agent start", deploy->result.is_root ? "" : "sudo -n ",
+             deploy->result.directory);
     struct buffer *input = buffer_copy(text, (size_t)size);
     sodium_memzero(text, sizeof text);
     sodium_memzero(key, sizeof key);
@@ -155,8 +154,8 @@ static void upload_callback(const struct link_run_result *result, void *arg)
         deploy_end(deploy, &err);
     } else if (strstr(result->out, "fleetflash-agent ") == NULL) {
         error_set(&err, ERROR_REFUSED, "the %s agent does not run on this device (%s): %.*s",
-                  deploy->file->arch, deploy->result.machine,
-                  (int)strcspn(result->err_text, "\n"), result->err_text);
+                  deploy->file->arch, deploy->result.machine, (int)strcspn(result->err_text, "\n"),
+                  result->err_text);
         deploy_end(deploy, &err);
     } else {
         deploy_start_agent(deploy);
@@ -165,13 +164,12 @@ static void upload_callback(const struct link_run_result *result, void *arg)
 
 static void deploy_upload(struct deploy *deploy)
 {
-    char command[1024];
-    const char *dir = deploy->result.directory;
+    char command[512];
     /* A device without sha256sum lets the agent hash itself: that finds a spoilt upload too. */
     snprintf(command, sizeof command,
-             "cat >%s/agent && chmod 700 %s/agent && { sha256sum %s/agent 2>/dev/null || "
-             "busybox sha256sum %s/agent 2>/dev/null; }; %s/agent selftest",
-             dir, dir, dir, dir, dir);
+             "cd %s && cat >agent && chmod 700 agent && { sha256sum agent 2>/dev/null || busybox "
+             "sha256sum agent 2>/dev/null; }; ./agent selftest",
+             deploy->result.directory);
     deploy_step(deploy, command, deploy->file->content, upload_callback);
 }
 
@@ -202,8 +200,9 @@ static int survey_judge(struct deploy *deploy, const char *output, struct error 
                                   "/._-") != strlen(result->directory))
         return error_set(err, ERROR_PROTOCOL, "the device names a folder that cannot be");
     if (result->directory[0] == '\0') {
-        error_set(err, ERROR_REFUSED, "no tmpfs on the device takes the agent (all are missing, "
-                                      "full or mounted noexec)");
+        error_set(err, ERROR_REFUSED,
+                  "no tmpfs on the device takes the agent (all are missing, "
+                  "full or mounted noexec)");
         return error_remedy(err, "mount a tmpfs with exec and 8 MiB of room, for example on /run");
     }
     deploy->file = agent_files_find(deploy->config->files, result->machine);
@@ -237,9 +236,9 @@ struct deploy *deploy_start(struct link *link, const struct deploy_config *confi
     deploy->callback = callback;
     deploy->arg = arg;
     char text[sizeof survey_script + 160];
-    int size = snprintf(text, sizeof text, "RUN=%s-%u BECOME=%s\n%s", config->run_id,
-                        config->attempt, config->become == BECOME_SUDO ? "sudo" : "none",
-                        survey_script);
+    int size =
+        snprintf(text, sizeof text, "RUN=%s-%u BECOME=%s\n%s", config->run_id, config->attempt,
+                 config->become == BECOME_SUDO ? "sudo" : "none", survey_script);
     struct buffer *input = buffer_copy(text, (size_t)size);
     deploy_step(deploy, "sh -s", input, survey_callback);
     buffer_unref(input);

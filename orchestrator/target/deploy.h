@@ -27,17 +27,17 @@ struct deploy_result {
     char directory[192]; /* on the device */
     char machine[32];    /* uname -m */
     char boot_id[40];
-    bool is_root;        /* the ssh user is root already */
+    bool is_root; /* the ssh user is root already */
     unsigned uid;
-    unsigned port;       /* the agent's own TCP port; 0: none */
+    unsigned port; /* the agent's own TCP port; 0: none */
 };
 
 typedef void (*deploy_callback)(const struct deploy_result *result, const struct error *err,
                                 void *arg);
 
-/* Starts deploying over a link that is up; config and link must outlive it. The callback runs exactly
- * once, later, with a result or an error, unless deploy_cancel comes first. Bounded in time by the
- * caller. NULL when memory is short. */
+/* Starts deploying over a link that is up; config and link must outlive it. The callback runs
+ * exactly once, later, with a result or an error, unless deploy_cancel comes first. Bounded in time
+ * by the caller. NULL when memory is short. */
 struct deploy;
 struct deploy *deploy_start(struct link *link, const struct deploy_config *config,
                             deploy_callback callback, void *arg);

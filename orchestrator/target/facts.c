@@ -95,8 +95,7 @@ static int read_refusal(const json_t *array, struct error *err)
     return -1;
 }
 
-int target_facts_read(struct target_facts *facts, const char *json, size_t size,
-                      struct error *err)
+int target_facts_read(struct target_facts *facts, const char *json, size_t size, struct error *err)
 {
     memset(facts, 0, sizeof *facts);
     json_error_t problem;

@@ -26,7 +26,8 @@ static const char script_format[] =
     "s=\n"
     "if [ $(id -u) != 0 ] && [ %d = 1 ] && sudo -n true 2>/dev/null; then s='sudo -n'; fi\n"
     "echo disk=$disk\n"
-    "printf '" "--raw--\\n'\n"
+    "printf '"
+    "--raw--\\n'\n"
     "for k in %s; do $s dd if=$disk bs=4096 skip=$k count=1 2>/dev/null || exit 0; done\n";
 
 struct reach {
@@ -88,9 +89,8 @@ static void health_callback(const struct link_run_result *result, void *arg)
     else
         error_set(&reach->result.error, ERROR_REFUSED,
                   "the new system runs, but its health check `%s` ended with status %d%s%.*s",
-                  reach->config.health, result->exit_status,
-                  result->out[0] != '\0' ? ": " : "", (int)strcspn(result->out, "\n"),
-                  result->out);
+                  reach->config.health, result->exit_status, result->out[0] != '\0' ? ": " : "",
+                  (int)strcspn(result->out, "\n"), result->out);
     reach_end(reach, REACH_UNHEALTHY);
 }
 
@@ -181,7 +181,8 @@ static bool signature_matches(const struct reach *reach, char *proof, size_t siz
     return false;
 }
 
-/* Blocks that the flash wrote: what a first boot rewrites of them is little, so half must be there. */
+/* Blocks that the flash wrote: what a first boot rewrites of them is little, so half must be there.
+ */
 static bool samples_match(const struct reach *reach, char *proof, size_t size)
 {
     const struct store_info *info = store_info(reach->config.store);
@@ -269,9 +270,9 @@ static void script_callback(const struct link_run_result *result, void *arg)
     reach->output = malloc(result->out_size + 1);
     const char *mark = memmem(result->out, result->out_size, MARK, strlen(MARK));
     if (reach->output == NULL || mark == NULL ||
-        !shell_value(result->out, "boot_id", reach->result.boot_id,
-                     sizeof reach->result.boot_id)) {
-        error_set(&reach->result.error, ERROR_NETWORK, "the new system's shell gave no answer: %.*s",
+        !shell_value(result->out, "boot_id", reach->result.boot_id, sizeof reach->result.boot_id)) {
+        error_set(&reach->result.error, ERROR_NETWORK,
+                  "the new system's shell gave no answer: %.*s",
                   (int)strcspn(result->err_text, "\n"), result->err_text);
         reach_end(reach, REACH_BROKEN);
         return;
@@ -310,8 +311,8 @@ struct reach *reach_start(struct link *link, const struct reach_config *config,
                          (uint64_t)config->samples[i] * info->block_size / PIECE_SIZE);
     char *disk = shell_quote(config->disk);
     char *text = NULL;
-    int size = asprintf(&text, script_format, disk != NULL ? disk : "", config->use_sudo ? 1 : 0,
-                        pieces);
+    int size =
+        asprintf(&text, script_format, disk != NULL ? disk : "", config->use_sudo ? 1 : 0, pieces);
     free(disk);
     struct buffer *input = size > 0 ? buffer_copy(text, (size_t)size) : NULL;
     free(text);

@@ -10,24 +10,24 @@
 #include "base/error.h"
 #include "link/link.h"
 #include "store/store.h"
+#include "target/agent_session.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
 
-#define REACH_SAMPLES_MAX 8u
-
 struct reach_config {
     uv_loop_t *loop;
     const struct store *store;
     const char *boot_id_before;
-    const char *disk;           /* as it was named before the flash; only where the root's disk cannot be seen */
-    bool use_sudo;              /* try sudo when the new user is not root */
-    const char *health;         /* command that must exit 0, NULL: none */
-    uint64_t timeout;           /* ms for the script */
-    uint64_t health_timeout;    /* ms for the health command */
-    unsigned sample_count;      /* image blocks that this flash wrote, spread over the image */
-    uint32_t samples[REACH_SAMPLES_MAX];
+    const char
+        *disk;     /* as it was named before the flash; only where the root's disk cannot be seen */
+    bool use_sudo; /* try sudo when the new user is not root */
+    const char *health;      /* command that must exit 0, NULL: none */
+    uint64_t timeout;        /* ms for the script */
+    uint64_t health_timeout; /* ms for the health command */
+    unsigned sample_count;   /* image blocks that this flash wrote, spread over the image */
+    uint32_t samples[TRANSFER_SAMPLES];
 };
 
 enum reach_verdict {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is known of a target and where it stands: written by the target alone, read by the screen, the
- * events and the reports. */
+/* What is known of a target and where it stands: written by the target alone, read by the screen,
+ * the events and the reports. */
 #ifndef TARGET_STATUS_H
 #define TARGET_STATUS_H
 
@@ -33,10 +33,10 @@ enum target_outcome {
 
 /* How far a failure got; thresholds and reports tell these apart. */
 enum target_damage {
-    DAMAGE_NONE,        /* the old system was never touched, or runs again */
-    DAMAGE_REBOOTED,    /* the untouched old system had to be rebooted */
-    DAMAGE_INCOMPLETE,  /* the disk is half-written, the agent waits */
-    DAMAGE_LOST,        /* committed, and did not come back */
+    DAMAGE_NONE,       /* the old system was never touched, or runs again */
+    DAMAGE_REBOOTED,   /* the untouched old system had to be rebooted */
+    DAMAGE_INCOMPLETE, /* the disk is half-written, the agent waits */
+    DAMAGE_LOST,       /* committed, and did not come back */
 };
 
 #define STATUS_PARTITIONS_MAX 24u
@@ -65,19 +65,19 @@ struct target_status {
     unsigned index; /* in the inventory */
     unsigned wave;
 
-    bool started;           /* its turn has come at least once */
+    bool started; /* its turn has come at least once */
     enum target_state state;
     enum target_outcome outcome;
     enum target_damage damage;
-    struct error error;     /* of the last failure, a veto's reason */
-    char activity[96];      /* what it does just now, a few words */
+    struct error error; /* of the last failure, a veto's reason */
+    char activity[96];  /* what it does just now, a few words */
 
-    enum flash_mode mode;   /* MODE_AUTO until decided */
+    enum flash_mode mode; /* MODE_AUTO until decided */
     char mode_reason[200];
     struct target_facts facts;
     char host_fingerprint[80], after_fingerprint[80];
     char boot_id_before[40], boot_id_after[40];
-    char proof[160];        /* what showed that the new system runs */
+    char proof[160]; /* what showed that the new system runs */
 
     uint64_t bytes_sent;    /* over the network, all streams of this target */
     uint64_t bytes_written; /* to its disk, as the agent counted */
@@ -87,8 +87,8 @@ struct target_status {
     uint64_t started_ms, ended_ms; /* Unix time in ms, 0: not yet */
 
     uint32_t blocks_done, blocks_total; /* of the present pass */
-    double rate;            /* bytes per second of image, smoothed */
-    uint64_t remaining_ms;  /* of the present pass, UINT64_MAX: not known */
+    double rate;                        /* bytes per second of image, smoothed */
+    uint64_t remaining_ms;              /* of the present pass, UINT64_MAX: not known */
 };
 
 const char *target_state_name(enum target_state state);
@@ -96,10 +96,10 @@ const char *target_outcome_name(enum target_outcome outcome);
 const char *target_damage_name(enum target_damage damage);
 const char *flash_mode_name(enum flash_mode mode);
 
-/* Reads FACTS. Sets err (ERROR_PROTOCOL) when it is not the JSON it should be, and ERROR_REFUSED with
- * the rule's reason when the agent names a refusal. facts is filled in either case as far as possible.
+/* Reads FACTS. Sets err (ERROR_PROTOCOL) when it is not the JSON it should be, and ERROR_REFUSED
+ * with the rule's reason when the agent names a refusal. facts is filled in either case as far as
+ * possible.
  */
-int target_facts_read(struct target_facts *facts, const char *json, size_t size,
-                      struct error *err);
+int target_facts_read(struct target_facts *facts, const char *json, size_t size, struct error *err);
 
 #endif

@@ -19,7 +19,7 @@ struct target;
 
 /* How the new system's host key will be judged (the plan says it). */
 enum after_trust {
-    TRUST_NONE,        /* nobody said, and the image has no keys of its own: needs the user's word */
+    TRUST_NONE, /* nobody said, and the image has no keys of its own: needs the user's word */
     TRUST_FINGERPRINT, /* given under `after` */
     TRUST_IMAGE,       /* the keys baked into the checked image */
     TRUST_KEEP,        /* the old key again */
@@ -46,7 +46,7 @@ struct target_env {
     void (*probed)(struct target *target, void *arg);  /* facts are known; waits for target_go */
     void (*changed)(struct target *target, void *arg); /* state, activity or progress */
     void (*log)(struct target *target, enum log_level level, const char *text, void *arg);
-    void (*done)(struct target *target, void *arg);    /* outcome is set; exactly once */
+    void (*done)(struct target *target, void *arg); /* outcome is set; exactly once */
     void *arg;
 };
 
@@ -62,8 +62,8 @@ void target_probe(struct target *target);
 /* Flashes: probes first where that has not happened. env->store must be set. */
 void target_go(struct target *target);
 
-/* After a probe that is not followed by target_go soon: the agent is told to leave, the link closed;
- * a later target_go begins anew. */
+/* After a probe that is not followed by target_go soon: the agent is told to leave, the link
+ * closed; a later target_go begins anew. */
 void target_release(struct target *target);
 
 /* Ends a target that was not started: outcome not-started, with the reason. */

@@ -12,23 +12,23 @@
 /* The steps inside the stable states; target.c has the table of their rules. */
 enum target_step {
     STEP_IDLE,
-    STEP_BACKOFF,  /* waits before the next try */
-    STEP_CONNECT,  /* ssh */
-    STEP_DEPLOY,   /* survey, upload, start */
-    STEP_ATTACH,   /* relay up, HELLO answered */
+    STEP_BACKOFF, /* waits before the next try */
+    STEP_CONNECT, /* ssh */
+    STEP_DEPLOY,  /* survey, upload, start */
+    STEP_ATTACH,  /* relay up, HELLO answered */
     STEP_FACTS,
     STEP_PROBED,   /* waits for target_go */
     STEP_BEGIN,    /* manifest sent, the agent decides */
     STEP_STAGE,    /* blocks go into the agent's memory */
-    STEP_POLICY,   /* services stop */
     STEP_LIFELINE, /* the second way in is tried before it is needed */
+    STEP_POLICY,   /* services stop */
     STEP_FENCE,
     STEP_WRITE,
     STEP_REBOOT,
-    STEP_AWAY,     /* waits a moment for the new system */
-    STEP_RETURN,   /* ssh to the new system */
+    STEP_AWAY,   /* waits a moment for the new system */
+    STEP_RETURN, /* ssh to the new system */
     STEP_PROVE,
-    STEP_UNDO,     /* policy undo, then ABORT */
+    STEP_UNDO, /* policy undo, then ABORT */
     STEP_DONE,
     STEP_COUNT
 };
@@ -39,31 +39,29 @@ struct target {
     enum target_step step;
     uint64_t state_since; /* loop time when the present stable state began */
     uv_timer_t timer;     /* of the step */
-    unsigned handles;     /* open uv handles; target_free waits for them */
-    bool freed;
 
-    bool go;              /* the run said so */
+    bool go; /* the run said so */
     bool interrupted;
-    unsigned tries;       /* transient failures so far, since the last success */
-    unsigned deploys;     /* agents started: part of the folder's name */
+    unsigned tries;   /* transient failures so far, since the last success */
+    unsigned deploys; /* agents started: part of the folder's name */
 
     struct link *link;
     struct deploy *deploy;
     struct deploy_config deploy_config;
     struct deploy_result deployed;
-    bool has_agent;       /* deployed is valid, the agent may be alive */
+    bool has_agent; /* deployed is valid, the agent may be alive */
     struct agent_session *session;
     struct transfer_count count;
     enum agent_phase phase;
-    bool write_sent;      /* the destructive part may have begun */
-    bool via_lifeline;    /* the session runs over the agent's own port */
-    bool lifeline_proven; /* the agent's own port was reached once */
-    uint64_t lost_since;  /* loop time when the agent was last heard, once it cannot be reached */
+    bool write_sent;       /* the destructive part may have begun */
+    bool via_lifeline;     /* the session runs over the agent's own port */
+    bool lifeline_proven;  /* the agent's own port was reached once */
+    bool lifeline_refused; /* it was not: only a staged flash goes on */
 
     struct policy_run *policy;
     struct policy_target policy_target;
     bool policy_done;
-    bool undoing;         /* the failure is settled: error and outcome stand */
+    bool undoing; /* the failure is settled: error and outcome stand */
     enum target_outcome final_outcome;
 
     struct reach *reach;
@@ -71,7 +69,7 @@ struct target {
     struct error reach_error; /* why the last round failed */
     uv_process_t *ping;
 
-    uint64_t progress_time;   /* loop time of the last progress sample */
+    uint64_t progress_time; /* loop time of the last progress sample */
     uint32_t progress_done;
 };
 
@@ -101,6 +99,7 @@ void target_enter_facts(struct target *target);
 void target_enter_begin(struct target *target);
 void target_enter_stage(struct target *target);
 void target_enter_lifeline(struct target *target);
+void target_lifeline_failed(struct target *target, const struct error *err);
 void target_enter_fence(struct target *target);
 void target_enter_write(struct target *target);
 void target_enter_reboot(struct target *target);

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Life of a target, and the table of its steps. What the steps do is in target_agent.c,
+ * target_policy.c and target_reach.c. */
+#include "target/target_internal.h"
+
+#include <signal.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+enum step_timeout {
+    NO_TIMEOUT,
+    CONNECT_TIMEOUT,  /* the inventory's connect_timeout (the link keeps it too) */
+    TRANSFER_TIMEOUT, /* the inventory's transfer_timeout, begun anew by every sign of progress */
+    DEPLOY_TIMEOUT,
+    FENCE_TIMEOUT, /* ending processes, swapoff, sync of a slow disk */
+    OWN_TIMEOUT,   /* the step starts the timer itself */
+};
+
+/* What a fault in a step leads to. */
+enum step_fault {
+    FAULT_RETRY,    /* transient errors: another try; others: back out */
+    FAULT_BACKOUT,  /* back out whatever the error */
+    FAULT_LIFELINE, /* go on without the second way where that is safe */
+    FAULT_WRITE,    /* the destructive part: get back to the agent, by its own port */
+    FAULT_LOST,     /* after the commit: the device counts as lost */
+};
+
+struct step_rule {
+    const char *activity;
+    int state; /* enum target_state, -1: stays as it is */
+    enum step_timeout timeout;
+    enum step_fault fault;
+    void (*enter)(struct target *target);
+    const char *timeout_sentence;
+};
+
+static void enter_backoff(struct target *target);
+static void enter_probed(struct target *target);
+
+static const struct step_rule rules[STEP_COUNT] = {
+    [STEP_IDLE] = {"waiting", -1, NO_TIMEOUT, FAULT_RETRY, NULL, NULL},
+    [STEP_BACKOFF] = {NULL, -1, OWN_TIMEOUT, FAULT_RETRY, enter_backoff, NULL},
+    [STEP_CONNECT] = {"connecting", -1, NO_TIMEOUT, FAULT_RETRY, target_enter_connect, NULL},
+    [STEP_DEPLOY] = {"deploying the agent", -1, DEPLOY_TIMEOUT, FAULT_RETRY, target_enter_deploy,
+                     "the agent could not be deployed in time"},
+    [STEP_ATTACH] = {"attaching to the agent", -1, CONNECT_TIMEOUT, FAULT_RETRY,
+                     target_enter_attach, "the agent does not answer"},
+    [STEP_FACTS] = {"probing", STATE_PROBE, TRANSFER_TIMEOUT, FAULT_RETRY, target_enter_facts,
+                    "the agent's probe of the device does not end"},
+    [STEP_PROBED] = {"ready", STATE_PROBE, NO_TIMEOUT, FAULT_RETRY, enter_probed, NULL},
+    [STEP_BEGIN] = {"comparing disk and image", STATE_TRANSFER, TRANSFER_TIMEOUT, FAULT_RETRY,
+                    target_enter_begin, "the agent does not get on with comparing the disk"},
+    [STEP_STAGE] = {"staging", STATE_TRANSFER, TRANSFER_TIMEOUT, FAULT_RETRY, target_enter_stage,
+                    "no block arrived on the device any more"},
+    [STEP_POLICY] = {"stopping services", -1, NO_TIMEOUT, FAULT_BACKOUT, target_enter_policy, NULL},
+    [STEP_LIFELINE] = {"trying the second way in", -1, CONNECT_TIMEOUT, FAULT_LIFELINE,
+                       target_enter_lifeline, "the agent's own port does not answer"},
+    [STEP_FENCE] = {"fencing the old file systems", -1, FENCE_TIMEOUT, FAULT_BACKOUT,
+                    target_enter_fence, "the fence did not go up in time"},
+    [STEP_WRITE] = {"writing", -1, TRANSFER_TIMEOUT, FAULT_WRITE, target_enter_write,
+                    "the agent writes no more"},
+    [STEP_REBOOT] = {"rebooting", STATE_REBOOT, OWN_TIMEOUT, FAULT_LOST, target_enter_reboot, NULL},
+    [STEP_AWAY] = {"booting", STATE_REACHABILITY, OWN_TIMEOUT, FAULT_LOST, target_enter_away, NULL},
+    [STEP_RETURN] = {"waiting for the new system", STATE_REACHABILITY, NO_TIMEOUT, FAULT_LOST,
+                     target_enter_return, NULL},
+    [STEP_PROVE] = {"checking the new system", STATE_REACHABILITY, NO_TIMEOUT, FAULT_LOST,
+                    target_enter_prove, NULL},
+    [STEP_UNDO] = {"backing out", -1, OWN_TIMEOUT, FAULT_BACKOUT, target_enter_undo, NULL},
+    [STEP_DONE] = {"", -1, NO_TIMEOUT, FAULT_BACKOUT, NULL, NULL},
+};
+
+#define DEPLOY_TIMEOUT_MS (180u * 1000u)
+#define FENCE_TIMEOUT_MS  (180u * 1000u)
+
+/* --- small things ---------------------------------------------------------------------------- */
+
+static uint64_t unix_time_ms(void)
+{
+    struct timeval now;
+    gettimeofday(&now, NULL);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_usec / 1000;
+}
+
+void target_log(struct target *target, enum log_level level, const char *format, ...)
+{
+    char text[1200];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    target->env->log(target, level, text, target->env->arg);
+}
+
+void target_set_activity(struct target *target, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(target->status.activity, sizeof target->status.activity, format, args);
+    va_end(args);
+    target->env->changed(target, target->env->arg);
+}
+
+/* The time in the present stable state goes to its account. */
+static void state_account(struct target *target)
+{
+    uint64_t now = uv_now(target->env->loop);
+    if (target->state_since != 0 && target->step != STEP_PROBED)
+        target->status.state_ms[target->status.state] += now - target->state_since;
+    target->state_since = now;
+}
+
+void target_set_state(struct target *target, enum target_state state)
+{
+    state_account(target);
+    target->status.state = state;
+    target->env->changed(target, target->env->arg);
+}
+
+/* --- timers ---------------------------------------------------------------------------------- */
+
+static void step_timeout_callback(uv_timer_t *timer)
+{
+    struct target *target = timer->data;
+    const struct step_rule *rule = &rules[target->step];
+    if (rule->timeout == OWN_TIMEOUT) { /* the step waits, then goes on */
+        static const enum target_step next[STEP_COUNT] = {
+            [STEP_BACKOFF] = STEP_CONNECT,
+            [STEP_REBOOT] = STEP_AWAY,
+            [STEP_AWAY] = STEP_RETURN,
+        };
+        if (target->step == STEP_UNDO)
+            target_finish(target, target->final_outcome, NULL);
+        else
+            target_set_step(target, next[target->step]);
+        return;
+    }
+    struct error err;
+    error_set(&err, ERROR_TIMEOUT, "%s", rule->timeout_sentence);
+    target_fault(target, &err);
+}
+
+void target_timer_start(struct target *target, uint64_t milliseconds)
+{
+    uv_timer_start(&target->timer, step_timeout_callback, milliseconds, 0);
+}
+
+static void step_timer_start(struct target *target, enum step_timeout timeout)
+{
+    const struct target_spec *spec = target->status.spec;
+    uint64_t milliseconds[] = {
+        [CONNECT_TIMEOUT] = spec->connect_timeout,
+        [TRANSFER_TIMEOUT] = spec->transfer_timeout,
+        [DEPLOY_TIMEOUT] = DEPLOY_TIMEOUT_MS,
+        [FENCE_TIMEOUT] = FENCE_TIMEOUT_MS,
+    };
+    uv_timer_stop(&target->timer);
+    if (timeout != NO_TIMEOUT && timeout != OWN_TIMEOUT)
+        target_timer_start(target, milliseconds[timeout]);
+}
+
+void target_set_step(struct target *target, enum target_step step)
+{
+    const struct step_rule *rule = &rules[step];
+    state_account(target);
+    target->step = step;
+    if (rule->state >= 0)
+        target->status.state = (enum target_state)rule->state;
+    step_timer_start(target, rule->timeout);
+    if (rule->activity != NULL)
+        target_set_activity(target, "%s", rule->activity);
+    if (rule->enter != NULL)
+        rule->enter(target);
+}
+
+/* --- faults ---------------------------------------------------------------------------------- */
+
+void target_disconnect(struct target *target)
+{
+    agent_session_free(target->session);
+    target->session = NULL;
+    deploy_cancel(target->deploy);
+    target->deploy = NULL;
+    reach_cancel(target->reach);
+    target->reach = NULL;
+    link_close(target->link);
+    target->link = NULL;
+    if (target->ping != NULL) {
+        target->ping->data = NULL; /* ping_exit_callback frees */
+        uv_process_kill(target->ping, SIGKILL);
+        target->ping = NULL;
+    }
+}
+
+/* Waits 1, 2, 4 … s, at most 30 s, and not in step with the others. */
+static void enter_backoff(struct target *target)
+{
+    uint64_t seconds = target->tries >= 6 ? 30 : 1u << (target->tries - 1);
+    uint64_t delay = seconds * 1000 + randombytes_uniform(500);
+    if (delay > 30000)
+        delay = 30000;
+    target_set_activity(target, "try %u of %u in %us", target->tries + 1,
+                        target->status.spec->retries + 1, (unsigned)seconds);
+    target_timer_start(target, delay);
+}
+
+static void fault_retry(struct target *target, const struct error *err)
+{
+    target->tries++;
+    target->status.attempts++;
+    if (!error_is_transient(err) || target->tries > target->status.spec->retries ||
+        target->interrupted) {
+        target_back_out(target, OUTCOME_FAILED, err);
+        return;
+    }
+    target_log(target, LOG_WARNING, "%s; try %u of %u follows", err->text, target->tries + 1,
+               target->status.spec->retries + 1);
+    target_disconnect(target);
+    target_set_step(target, STEP_BACKOFF);
+}
+
+/* The stream to an agent that may be in the middle of the disk is gone. */
+static void fault_write(struct target *target, const struct error *err)
+{
+    uint64_t now = uv_now(target->env->loop);
+    agent_session_free(target->session);
+    target->session = NULL;
+    bool finishes_alone = target->status.mode == MODE_STAGE && target->phase >= PHASE_ERASING_HEAD;
+    if (target->phase >= PHASE_WRITTEN ||
+        (finishes_alone && target->tries >= target->status.spec->retries)) {
+        target_log(target, LOG_WARNING, "%s; the agent has all it needs and finishes alone",
+                   err->text);
+        target->reboot_deadline = now + target->status.spec->reboot_timeout;
+        target_set_step(target, STEP_AWAY);
+        return;
+    }
+    target->tries++;
+    target->status.attempts++;
+    if (target->tries > target->status.spec->retries + 3 || !target->lifeline_proven) {
+        struct error final = *err;
+        target->status.damage = DAMAGE_INCOMPLETE;
+        error_set(&final, err->cls, "%s; the disk is half-written and the agent waits", err->text);
+        error_remedy(&final, "keep the device powered and run fleetflash --resume");
+        target_finish(target, OUTCOME_FAILED, &final);
+        return;
+    }
+    target_log(target, LOG_WARNING, "%s; going on through the agent's own port", err->text);
+    link_close(target->link);
+    target->link = NULL;
+    target->via_lifeline = true;
+    target_set_step(target, STEP_BACKOFF);
+}
+
+void target_fault(struct target *target, const struct error *err)
+{
+    struct error copy = *err; /* it may live in what is closed below */
+    uv_timer_stop(&target->timer);
+    switch (target->step == STEP_BACKOFF ? FAULT_RETRY : rules[target->step].fault) {
+    case FAULT_RETRY:
+        if (target->write_sent)
+            fault_write(target, &copy);
+        else
+            fault_retry(target, &copy);
+        break;
+    case FAULT_BACKOUT:
+        target_back_out(target, OUTCOME_FAILED, &copy);
+        break;
+    case FAULT_LIFELINE:
+        if (target->link != NULL)
+            target_lifeline_failed(target, &copy);
+        else
+            fault_retry(target, &copy);
+        break;
+    case FAULT_WRITE:
+        fault_write(target, &copy);
+        break;
+    case FAULT_LOST:
+        target->status.damage = DAMAGE_LOST;
+        target_finish(target, OUTCOME_FAILED, &copy);
+        break;
+    }
+}
+
+void target_back_out(struct target *target, enum target_outcome outcome, const struct error *err)
+{
+    if (target->undoing) {
+        target_finish(target, target->final_outcome, NULL);
+        return;
+    }
+    target->undoing = true;
+    target->final_outcome = outcome;
+    if (err != NULL)
+        target->status.error = *err;
+    target_set_step(target, STEP_UNDO);
+}
+
+void target_finish(struct target *target, enum target_outcome outcome, const struct error *err)
+{
+    if (target->step == STEP_DONE)
+        return;
+    if (err != NULL)
+        target->status.error = *err;
+    uv_timer_stop(&target->timer);
+    policy_run_free(target->policy);
+    target->policy = NULL;
+    target_disconnect(target);
+    state_account(target);
+    target->step = STEP_DONE;
+    target->status.outcome = outcome;
+    target->status.activity[0] = '\0';
+    target->status.ended_ms = unix_time_ms();
+    target->env->changed(target, target->env->arg);
+    target->env->done(target, target->env->arg);
+}
+
+/* --- what the run asks for ------------------------------------------------------------------- */
+
+static void target_begin(struct target *target)
+{
+    target->status.started = true;
+    if (target->status.started_ms == 0)
+        target->status.started_ms = unix_time_ms();
+    target->state_since = uv_now(target->env->loop);
+    target->status.attempts = 1;
+    target_set_step(target, STEP_CONNECT);
+}
+
+void target_probe(struct target *target)
+{
+    if (target->step == STEP_IDLE)
+        target_begin(target);
+}
+
+static void enter_probed(struct target *target)
+{
+    target->tries = 0;
+    if (target->go)
+        target_set_step(target, STEP_BEGIN);
+    else
+        target->env->probed(target, target->env->arg);
+}
+
+void target_go(struct target *target)
+{
+    target->go = true;
+    if (target->step == STEP_IDLE)
+        target_begin(target);
+    else if (target->step == STEP_PROBED)
+        target_set_step(target, STEP_BEGIN);
+}
+
+void target_release(struct target *target)
+{
+    if (target->step != STEP_PROBED)
+        return;
+    agent_session_request(target->session, FRAME_ABORT);
+    target_disconnect(target);
+    target->has_agent = false;
+    target_set_step(target, STEP_IDLE);
+}
+
+void target_decline(struct target *target, const char *reason)
+{
+    if (target->step == STEP_DONE)
+        return;
+    struct error err;
+    error_set(&err, ERROR_CANCELLED, "%s", reason);
+    if (target->has_agent || target->link != NULL)
+        target_back_out(target, OUTCOME_NOT_STARTED, &err);
+    else
+        target_finish(target, OUTCOME_NOT_STARTED, &err);
+}
+
+void target_interrupt(struct target *target)
+{
+    target->interrupted = true;
+    if (target->step == STEP_IDLE || target->step == STEP_PROBED) {
+        target_decline(target, "interrupted before its turn came");
+    } else if (!target->write_sent && !target->undoing && target->step < STEP_FENCE) {
+        struct error err;
+        error_set(&err, ERROR_CANCELLED, "interrupted; the old system was left as it was");
+        target_back_out(target, OUTCOME_FAILED, &err);
+    }
+}
+
+void target_abandon(struct target *target)
+{
+    if (target->step == STEP_DONE)
+        return;
+    struct error err;
+    if (target->write_sent && target->step == STEP_WRITE) {
+        target->status.damage = DAMAGE_INCOMPLETE;
+        error_set(&err, ERROR_CANCELLED,
+                  "interrupted while its disk was being written; the agent "
+                  "waits");
+        error_remedy(&err, "keep the device powered and run fleetflash --resume");
+    } else {
+        error_set(&err, ERROR_CANCELLED, "interrupted");
+    }
+    target_finish(target, OUTCOME_FAILED, &err);
+}
+
+const struct target_status *target_status(const struct target *target)
+{
+    return &target->status;
+}
+
+struct target *target_new(const struct target_env *env, const struct target_spec *spec,
+                          unsigned index, unsigned wave)
+{
+    struct target *target = calloc(1, sizeof *target);
+    if (target == NULL)
+        return NULL;
+    target->env = env;
+    target->status.spec = spec;
+    target->status.index = index;
+    target->status.wave = wave;
+    target->deploy_config = (struct deploy_config){.run_id = env->run_id,
+                                                   .controller = env->controller,
+                                                   .become = spec->become,
+                                                   .files = env->files};
+    randombytes_buf(target->deploy_config.key, sizeof target->deploy_config.key);
+    uv_timer_init(env->loop, &target->timer);
+    target->timer.data = target;
+    target_set_step(target, STEP_IDLE);
+    return target;
+}
+
+static void timer_closed_callback(uv_handle_t *handle)
+{
+    struct target *target = handle->data;
+    sodium_memzero(target->deploy_config.key, sizeof target->deploy_config.key);
+    free(target);
+}
+
+void target_free(struct target *target)
+{
+    if (target == NULL)
+        return;
+    policy_run_free(target->policy);
+    target->policy = NULL;
+    target_disconnect(target);
+    uv_close((uv_handle_t *)&target->timer, timer_closed_callback);
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* After the reboot: the way to the new system, and the proof that it runs. */
+#include "target/target_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AWAY_MS           2000u /* a machine needs at least this long to come back */
+#define RETURN_RETRY_MS   1500u
+#define RETURN_CONNECT_MS 10000u /* of one attempt; a booting sshd may accept and say nothing */
+#define PROOF_TIMEOUT_MS  60000u
+
+/* --- who answers ------------------------------------------------------------------------------ */
+
+enum after_trust target_trust(const struct target_env *env, const struct target_spec *spec,
+                              const struct image_facts *facts)
+{
+    if (spec->reach != REACH_SSH)
+        return TRUST_NOT_NEEDED;
+    switch (spec->after.host_key.kind) {
+    case KEY_FINGERPRINT:
+        return TRUST_FINGERPRINT;
+    case KEY_KEEP:
+        return TRUST_KEEP;
+    case KEY_ACCEPT_ONCE:
+        return TRUST_ONCE;
+    default:
+        break;
+    }
+    if (facts != NULL && facts->host_fingerprints[0][0] != '\0' && !facts->has_first_boot)
+        return TRUST_IMAGE;
+    if (env->accept_once || spec->host_key.kind == KEY_ACCEPT_NEW)
+        return TRUST_ONCE;
+    return TRUST_NONE;
+}
+
+static void config_before(const struct target *target, struct link_config *config)
+{
+    const struct target_spec *spec = target->status.spec;
+    config->hostkey = spec->host_key.kind == KEY_FINGERPRINT   ? HOSTKEY_FINGERPRINT
+                      : spec->host_key.kind == KEY_ACCEPT_NEW  ? HOSTKEY_ACCEPT_NEW
+                      : spec->host_key.kind == KEY_ACCEPT_ONCE ? HOSTKEY_ACCEPT_ONCE
+                                                               : HOSTKEY_STRICT;
+    config->fingerprint = spec->host_key.fingerprint;
+}
+
+static void config_after(const struct target *target, struct link_config *config)
+{
+    const struct after_spec *after = &target->status.spec->after;
+    if (after->host != NULL)
+        config->host = after->host;
+    if (after->user != NULL)
+        config->user = after->user;
+    if (after->identity != NULL)
+        config->identity = after->identity;
+    if (after->port != 0)
+        config->port = after->port;
+    if (config->connect_timeout > RETURN_CONNECT_MS)
+        config->connect_timeout = RETURN_CONNECT_MS;
+    const struct image_facts *facts = &store_info(target->env->store)->facts;
+    config->hostkey = HOSTKEY_FINGERPRINT;
+    switch (target_trust(target->env, target->status.spec, facts)) {
+    case TRUST_FINGERPRINT:
+        config->fingerprint = after->host_key.fingerprint;
+        break;
+    case TRUST_KEEP:
+        config->fingerprint = target->status.host_fingerprint;
+        break;
+    case TRUST_IMAGE: /* any of the image's keys: compared in return_up_callback */
+    default:
+        config->hostkey = HOSTKEY_ACCEPT_ONCE;
+        break;
+    }
+}
+
+void target_link_config(const struct target *target, bool after, struct link_config *config)
+{
+    const struct target_spec *spec = target->status.spec;
+    *config = (struct link_config){
+        .name = spec->name,
+        .host = spec->host,
+        .user = spec->user,
+        .identity = spec->identity,
+        .port = spec->port,
+        .connect_timeout = spec->connect_timeout,
+        .keepalive = 10000,
+    };
+    if (after)
+        config_after(target, config);
+    else
+        config_before(target, config);
+}
+
+/* With baked-in keys the peer must have one of them. */
+static bool fingerprint_is_images(const struct target *target, const char *fingerprint)
+{
+    const struct image_facts *facts = &store_info(target->env->store)->facts;
+    if (target_trust(target->env, target->status.spec, facts) != TRUST_IMAGE)
+        return true;
+    for (size_t i = 0; i < sizeof facts->host_fingerprints / sizeof *facts->host_fingerprints;
+         i++) {
+        if (strcmp(facts->host_fingerprints[i], fingerprint) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* --- waiting ---------------------------------------------------------------------------------- */
+
+/* Another round after a moment, or the end of the patience. */
+static void return_again(struct target *target)
+{
+    uint64_t now = uv_now(target->env->loop);
+    reach_cancel(target->reach);
+    target->reach = NULL;
+    link_close(target->link);
+    target->link = NULL;
+    if (now < target->reboot_deadline) {
+        target->step = STEP_AWAY; /* its timer leads to STEP_RETURN */
+        target_timer_start(target, RETURN_RETRY_MS);
+        return;
+    }
+    struct error err;
+    char remedy[] = "look at the device's console; what was written was read back whole, so the "
+                    "image itself, its network or its keys are the first suspects";
+    error_set(&err, ERROR_TIMEOUT, "did not come back within %us; last seen: %s",
+              (unsigned)(target->status.spec->reboot_timeout / 1000),
+              target->reach_error.text[0] != '\0' ? target->reach_error.text : "nothing");
+    error_remedy(&err, "%s",
+                 target->reach_error.remedy[0] != '\0' ? target->reach_error.remedy : remedy);
+    target->status.damage = DAMAGE_LOST;
+    target_finish(target, OUTCOME_FAILED, &err);
+}
+
+static void prove_callback(const struct reach_result *result, void *arg)
+{
+    struct target *target = arg;
+    target->reach = NULL;
+    switch (result->verdict) {
+    case REACH_PROVEN:
+        snprintf(target->status.boot_id_after, sizeof target->status.boot_id_after, "%s",
+                 result->boot_id);
+        snprintf(target->status.proof, sizeof target->status.proof, "%s", result->proof);
+        target_finish(target, OUTCOME_FLASHED, NULL);
+        return;
+    case REACH_UNPROVEN:
+        target->status.damage = DAMAGE_LOST;
+        snprintf(target->status.boot_id_after, sizeof target->status.boot_id_after, "%s",
+                 result->boot_id);
+        target_finish(target, OUTCOME_FAILED, &result->error);
+        return;
+    case REACH_OLD_BOOT:
+        error_set(&target->reach_error, ERROR_TIMEOUT, "the old system still answers");
+        break;
+    case REACH_UNHEALTHY:
+    case REACH_BROKEN:
+        target->reach_error = result->error;
+        break;
+    }
+    return_again(target);
+}
+
+void target_enter_prove(struct target *target)
+{
+    const struct target_spec *spec = target->status.spec;
+    uint64_t now = uv_now(target->env->loop);
+    uint64_t left = target->reboot_deadline > now ? target->reboot_deadline - now : 1000;
+    struct reach_config config = {
+        .loop = target->env->loop,
+        .store = target->env->store,
+        .boot_id_before = target->status.boot_id_before,
+        .disk = target->status.facts.disk,
+        .use_sudo = spec->become == BECOME_SUDO,
+        .health = spec->health,
+        .timeout = PROOF_TIMEOUT_MS,
+        .health_timeout = left,
+    };
+    config.sample_count = target->count.sample_count;
+    memcpy(config.samples, target->count.samples, sizeof config.samples);
+    target->reach = reach_start(target->link, &config, prove_callback, target);
+}
+
+/* --- ssh, ping or nothing ----------------------------------------------------------------------
+ */
+
+static void return_up_callback(struct link *link, const struct link_facts *facts, void *arg)
+{
+    (void)link;
+    struct target *target = arg;
+    snprintf(target->status.after_fingerprint, sizeof target->status.after_fingerprint, "%s",
+             facts->host_fingerprint);
+    if (!fingerprint_is_images(target, facts->host_fingerprint)) {
+        error_set(&target->reach_error, ERROR_HOSTKEY,
+                  "it answers with host key %s, which is none of the image's",
+                  facts->host_fingerprint);
+        return_again(target);
+        return;
+    }
+    target_set_step(target, STEP_PROVE);
+}
+
+static void return_down_callback(struct link *link, const struct error *err, void *arg)
+{
+    (void)link;
+    struct target *target = arg;
+    target->reach_error = *err;
+    return_again(target);
+}
+
+static const struct link_events return_events = {return_up_callback, return_down_callback};
+
+static void process_closed_callback(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void ping_exit_callback(uv_process_t *process, int64_t status, int signal)
+{
+    struct target *target = process->data;
+    uv_close((uv_handle_t *)process, process_closed_callback);
+    if (target == NULL)
+        return;
+    target->ping = NULL;
+    if (status == 0 && signal == 0) {
+        snprintf(target->status.proof, sizeof target->status.proof,
+                 "answers ping (reach: ping); which system runs was not checked");
+        target_finish(target, OUTCOME_FLASHED, NULL);
+        return;
+    }
+    error_set(&target->reach_error, ERROR_TIMEOUT, "no answer to ping");
+    return_again(target);
+}
+
+static void return_ping(struct target *target)
+{
+    const struct target_spec *spec = target->status.spec;
+    const char *host = spec->after.host != NULL ? spec->after.host : spec->host;
+    char *args[] = {"ping", "-c", "1", "-W", "2", (char *)host, NULL};
+    uv_process_options_t options = {.file = "ping", .args = args, .exit_cb = ping_exit_callback};
+    target->ping = calloc(1, sizeof *target->ping);
+    if (target->ping == NULL) {
+        return_again(target);
+        return;
+    }
+    target->ping->data = target;
+    int status = uv_spawn(target->env->loop, target->ping, &options);
+    if (status != 0) {
+        error_set(&target->reach_error, ERROR_IO, "cannot run ping: %s", uv_strerror(status));
+        uv_close((uv_handle_t *)target->ping, process_closed_callback);
+        target->ping = NULL;
+        return_again(target);
+    }
+}
+
+void target_enter_away(struct target *target)
+{
+    target_disconnect(target);
+    target->status.blocks_done = target->status.blocks_total = 0;
+    target->status.rate = 0;
+    if (target->status.spec->reach == REACH_NONE) {
+        snprintf(target->status.proof, sizeof target->status.proof,
+                 "none (reach: none): written and read back whole, told to reboot");
+        target_finish(target, OUTCOME_FLASHED, NULL);
+        return;
+    }
+    target_timer_start(target, AWAY_MS);
+}
+
+void target_enter_return(struct target *target)
+{
+    if (target->status.spec->reach == REACH_PING) {
+        return_ping(target);
+        return;
+    }
+    struct link_config config;
+    target_link_config(target, true, &config);
+    target->link = link_open(target->env->links, &config, &return_events, target);
+}
