@@ -37,7 +37,10 @@ MASKED = ["getty@tty1.service", "serial-getty@.service", "console-getty.service"
           "systemd-pstore.service", "systemd-binfmt.service", "systemd-hwdb-update.service",
           "systemd-update-utmp.service", "systemd-networkd.service", "rescue.service",
           "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "dev-mqueue.mount",
-          "dev-hugepages.mount", "proc-sys-fs-binfmt_misc.automount"]
+          "dev-hugepages.mount", "proc-sys-fs-binfmt_misc.automount",
+          "modprobe@configfs.service", "modprobe@drm.service", "modprobe@fuse.service",
+          "modprobe@efi_pstore.service", "modprobe@dm_mod.service", "modprobe@loop.service",
+          "sys-kernel-config.mount", "systemd-sysusers.service", "systemd-repart.service"]
 
 
 def identity():
