@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where the bytes of an image come from: a file or standard input. A network source is one more
+ * table of operations. Everything here blocks and belongs on the builder's thread. */
+#ifndef SOURCE_SOURCE_H
+#define SOURCE_SOURCE_H
+
+#include "base/error.h"
+
+#include <limits.h>
+#include <sodium.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What makes a file on disk the same file with the same content as last time. The change time is
+ * part of it because, unlike the modification time, nothing can set it back. */
+struct source_identity {
+    bool known; /* false for pipes, devices and the like: nothing may be concluded from it */
+    char path[PATH_MAX];
+    uint64_t size, inode;
+    int64_t modified, changed; /* ns since 1970 */
+};
+
+struct source;
+
+struct source_ops {
+    /* At most size bytes; 0: the end; -1 with err. */
+    ssize_t (*read)(struct source *source, uint8_t *out, size_t size, struct error *err);
+    /* After the end: 0, or -1 with err when the content changed while it was being read. */
+    int (*check)(struct source *source, struct error *err);
+    void (*close)(struct source *source);
+};
+
+/* An implementation embeds this as its first member. */
+struct source {
+    const struct source_ops *ops;
+    char *name;      /* for messages: the path, or "standard input" */
+    uint64_t size;   /* bytes, 0: not known */
+    uint64_t offset; /* bytes read so far */
+    struct source_identity identity;
+    crypto_hash_sha256_state digest; /* over what was read so far */
+};
+
+/* Opens a path, or standard input for "-". cancel_fd: a descriptor that becomes readable when
+ * waiting for a slow pipe shall end (ERROR_CANCELLED); -1: none. Returns NULL with err. */
+struct source *source_open(const char *image, int cancel_fd, struct error *err);
+
+/* The next bytes, at most size, added to the digest; 0: the end; -1 with err. */
+ssize_t source_read(struct source *source, uint8_t *out, size_t size, struct error *err);
+
+/* Is what was read still what is there? 0, or -1 with err (ERROR_USAGE). */
+int source_check(struct source *source, struct error *err);
+
+/* sha256 of everything read so far, as 64 lower-case hex digits. Ends the reading. */
+void source_digest(struct source *source, char hex[65]);
+
+/* NULL is allowed. */
+void source_close(struct source *source);
+
+#endif
