@@ -199,6 +199,10 @@ class Device:
         found = (self.dir / "snapshots").glob("[0-9]*.img")
         return sorted(found, key=lambda p: int(p.stem))
 
+    def differs(self, disk, image):
+        """The offset of the first byte in which a disk differs from an image file, or None."""
+        return images.first_difference(pathlib.Path(disk), pathlib.Path(image))
+
     def fsck(self, disk=None):
         """Problems of the file systems on a disk file (default: the disk, once it is off)."""
         return images.fsck(pathlib.Path(disk or self.disk))

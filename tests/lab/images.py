@@ -195,3 +195,15 @@ def fsck(disk):
             if p.returncode:
                 problems.append(f"partition {n}: {argv[0]} says {p.returncode}: {p.stdout[-1500:]}{p.stderr[-500:]}")
     return problems
+
+
+def first_difference(disk, image):
+    """The offset of the first byte of an image that a disk does not hold, or None."""
+    with open(disk, "rb") as a, open(image, "rb") as b:
+        at = 0
+        while want := b.read(MIB):
+            got = a.read(len(want))
+            if got != want:
+                return at + next((i for i, (x, y) in enumerate(zip(got, want)) if x != y), len(got))
+            at += len(want)
+    return None
