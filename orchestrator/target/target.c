@@ -352,6 +352,11 @@ void target_go(struct target *target)
         target_set_step(target, STEP_BEGIN);
 }
 
+bool target_is_going(const struct target *target)
+{
+    return target->go && target->step != STEP_DONE;
+}
+
 void target_release(struct target *target)
 {
     if (target->step != STEP_PROBED)

@@ -62,6 +62,9 @@ void target_probe(struct target *target);
 /* Flashes: probes first where that has not happened. env->store must be set. */
 void target_go(struct target *target);
 
+/* target_go was called and it has no outcome yet. */
+bool target_is_going(const struct target *target);
+
 /* After a probe that is not followed by target_go soon: the agent is told to leave, the link
  * closed; a later target_go begins anew. */
 void target_release(struct target *target);

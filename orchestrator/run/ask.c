@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plan, and the user's word: on a terminal the number of disks to erase must be typed. */
+#include "run/run_internal.h"
+
+#include "report/plan.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *trust_sentence(const struct run *run, const struct target_status *status,
+                                  char *out, size_t size)
+{
+    const struct image_facts *facts = run->view.store != NULL ? &run->view.store->facts : NULL;
+    switch (target_trust(&run->env, status->spec, facts)) {
+    case TRUST_NONE:
+        snprintf(out, size, "new key: NOBODY VOUCHES for it (see `after: host_key`)");
+        break;
+    case TRUST_FINGERPRINT:
+        snprintf(out, size, "new key must be %s", status->spec->after.host_key.fingerprint);
+        break;
+    case TRUST_IMAGE:
+        snprintf(out, size, "new key must be one of the image's own");
+        break;
+    case TRUST_KEEP:
+        snprintf(out, size, "the key must stay %s", status->host_fingerprint);
+        break;
+    case TRUST_ONCE:
+        snprintf(out, size, "any new key is accepted once (not proven)");
+        break;
+    case TRUST_NOT_NEEDED:
+        snprintf(out, size, "not logged in to (reach: %s)",
+                 status->spec->reach == REACH_PING ? "ping" : "none");
+        break;
+    }
+    return out;
+}
+
+static void services_text(const struct services_spec *services, char *out, size_t size)
+{
+    if (services->policy == NULL) {
+        snprintf(out, size, "none by a policy");
+        return;
+    }
+    size_t used = (size_t)snprintf(out, size, "%s:", services->policy);
+    for (size_t i = 0; i < services->parameter_count && used < size; i++) {
+        const struct policy_parameter *parameter = &services->parameters[i];
+        used +=
+            (size_t)snprintf(out + used, size - used, "%s %s", i > 0 ? ";" : "", parameter->key);
+        for (size_t k = 0; parameter->values[k] != NULL && used < size; k++)
+            used += (size_t)snprintf(out + used, size - used, "%s %s", k > 0 ? "," : "",
+                                     parameter->values[k]);
+    }
+}
+
+/* The mode as far as it is known before the agent has compared the disk. */
+static void mode_text(const struct run *run, const struct target_status *status, char *out,
+                      size_t size)
+{
+    static const char *const names[] = {"auto", "stage", "stream", "netboot", "local"};
+    enum flash_mode mode = run->env.mode;
+    if (mode != MODE_AUTO)
+        snprintf(out, size, "%s", flash_mode_name(mode));
+    else if (status->spec->mode != INVENTORY_AUTO)
+        snprintf(out, size, "%s", names[status->spec->mode]);
+    else if (run->view.store == NULL)
+        snprintf(out, size, "auto");
+    else
+        snprintf(out, size, "auto (%s)",
+                 run->view.store->wire_bytes + (64u << 20) < status->facts.memory_available
+                     ? "the image fits into its memory: stage"
+                     : "stage if what differs fits into its memory, else stream");
+}
+
+static void extra_warn(struct plan_extra *extra, const char *text)
+{
+    if (extra->warning_count < PLAN_WARNINGS_MAX)
+        snprintf(extra->warnings[extra->warning_count++], sizeof extra->warnings[0], "%s", text);
+}
+
+/* What speaks against the image being reachable with what the inventory says. */
+static void warn_reachability(const struct run *run, const struct target_status *status,
+                              struct plan_extra *extra)
+{
+    const struct target_spec *spec = status->spec;
+    if (run->view.store == NULL || spec->reach != REACH_SSH)
+        return;
+    const struct image_facts *facts = &run->view.store->facts;
+    const char *user = spec->after.user != NULL ? spec->after.user : spec->user;
+    char text[200];
+    if (!facts->looked_inside) {
+        extra_warn(extra, "the image's root file system cannot be read: whether it lets us in is "
+                          "not known");
+        return;
+    }
+    if (!facts->has_ssh_server)
+        extra_warn(extra, "the image has no ssh server that we know of");
+    for (unsigned i = 0; user != NULL && i < facts->user_count; i++) {
+        if (strcmp(facts->users[i].name, user) != 0)
+            continue;
+        if (!facts->users[i].has_keys) {
+            snprintf(text, sizeof text, "the image's user %s has no ssh key", user);
+            extra_warn(extra, text);
+        }
+        return;
+    }
+    snprintf(text, sizeof text, "the image has no user %s%s", user != NULL ? user : "(not named)",
+             facts->has_first_boot ? " before its first boot" : "");
+    extra_warn(extra, text);
+}
+
+static void extra_fill(const struct run *run, const struct target_status *status,
+                       struct plan_extra *extra)
+{
+    const struct target_spec *spec = status->spec;
+    const char *user = spec->after.user != NULL ? spec->after.user : spec->user;
+    unsigned port = spec->after.port != 0 ? spec->after.port : spec->port;
+    memset(extra, 0, sizeof *extra);
+    mode_text(run, status, extra->mode, sizeof extra->mode);
+    snprintf(extra->reached_as, sizeof extra->reached_as, "ssh %s%s%s:%u", user != NULL ? user : "",
+             user != NULL ? "@" : "", spec->after.host != NULL ? spec->after.host : spec->host,
+             port != 0 ? port : 22);
+    trust_sentence(run, status, extra->trust, sizeof extra->trust);
+    services_text(&spec->services, extra->services, sizeof extra->services);
+    warn_reachability(run, status, extra);
+    if (run->view.store != NULL && status->facts.known &&
+        run->view.store->image_size > status->facts.disk_size)
+        extra_warn(extra, "WILL FAIL: the image is larger than this disk");
+}
+
+static struct plan_extra *extras_make(const struct run *run)
+{
+    struct plan_extra *extras = calloc(run->count, sizeof *extras);
+    for (size_t i = 0; extras != NULL && i < run->count; i++)
+        extra_fill(run, run->statuses[i], &extras[i]);
+    return extras;
+}
+
+size_t ask_untrusted(struct run *run)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < run->count; i++) {
+        const struct target_status *status = run->statuses[i];
+        if (status->outcome == OUTCOME_NONE &&
+            target_trust(&run->env, status->spec, &run->view.store->facts) == TRUST_NONE) {
+            if (count++ == 0)
+                run_message(run, LOG_ERROR,
+                            "%s:%u: %s: the new system will have a new host key that nobody "
+                            "vouches for — give its fingerprint as `after: {host_key: SHA256:…}`, "
+                            "or accept whatever answers with `after: {host_key: accept-once}` or "
+                            "--accept-once",
+                            run->view.inventory, status->spec->at.line, status->spec->name);
+        }
+    }
+    if (count > 1)
+        run_message(run, LOG_ERROR, "the same holds for %zu more devices", count - 1);
+    return count;
+}
+
+/* How many disks would be erased. */
+static size_t ask_count(const struct run *run)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < run->count; i++)
+        count += run->statuses[i]->outcome == OUTCOME_NONE;
+    return count;
+}
+
+/* --- the question ------------------------------------------------------------------------------
+ */
+
+static void ask_closed_callback(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void ask_end(struct run *run)
+{
+    uv_close((uv_handle_t *)run->terminal, ask_closed_callback);
+    run->terminal = NULL;
+    RUN_TELL(run, resume, (*o_)->arg);
+}
+
+static void ask_allocate_callback(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
+{
+    (void)handle;
+    (void)suggested;
+    static char line[256];
+    *buffer = uv_buf_init(line, sizeof line - 1);
+}
+
+static void ask_read_callback(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
+{
+    struct run *run = stream->data;
+    char expected[32];
+    if (size == 0)
+        return;
+    size_t length = size > 0 ? (size_t)size : 0;
+    while (length > 0 && (buffer->base[length - 1] == '\n' || buffer->base[length - 1] == '\r'))
+        length--;
+    snprintf(expected, sizeof expected, "%zu", ask_count(run));
+    bool agreed = length == strlen(expected) && memcmp(buffer->base, expected, length) == 0;
+    ask_end(run);
+    if (agreed) {
+        waves_begin(run);
+        return;
+    }
+    run->usage_error = true;
+    run_message(run, LOG_ERROR, "not confirmed: nothing was touched");
+    run_refuse(run, "not confirmed, nothing was touched");
+}
+
+/* The terminal itself, since stdin may be the image. */
+static bool ask_open(struct run *run)
+{
+    int fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    run->terminal = calloc(1, sizeof *run->terminal);
+    if (run->terminal == NULL || uv_tty_init(run->config.loop, run->terminal, fd, 0) != 0) {
+        free(run->terminal);
+        run->terminal = NULL;
+        close(fd);
+        return false;
+    }
+    run->terminal->data = run;
+    uv_read_start((uv_stream_t *)run->terminal, ask_allocate_callback, ask_read_callback);
+    return true;
+}
+
+void ask_user(struct run *run)
+{
+    size_t count = ask_count(run);
+    struct plan_extra *extras = extras_make(run);
+    RUN_TELL(run, suspend, (*o_)->arg);
+    if (extras != NULL)
+        plan_print(&run->view, extras, stderr);
+    bool would_fail = false;
+    for (size_t i = 0; extras != NULL && i < run->count; i++)
+        would_fail |= strstr(extras[i].warnings[0], "WILL FAIL") != NULL;
+    free(extras);
+    if (run->config.check) {
+        RUN_TELL(run, resume, (*o_)->arg);
+        run->check_failed = would_fail || (run->view.store != NULL && ask_untrusted(run) > 0);
+        run_refuse(run, "only checked");
+        return;
+    }
+    if (count == 0) {
+        RUN_TELL(run, resume, (*o_)->arg);
+        run_refuse(run, "nothing is left to flash");
+        return;
+    }
+    fprintf(stderr, "Type %zu to erase %zu disk%s: ", count, count, count == 1 ? "" : "s");
+    fflush(stderr);
+    if (!ask_open(run)) {
+        fprintf(stderr, "\n");
+        RUN_TELL(run, resume, (*o_)->arg);
+        run->usage_error = true;
+        run_message(run, LOG_ERROR, "there is no terminal to ask on; --yes answers beforehand");
+        run_refuse(run, "not confirmed, nothing was touched");
+    }
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One run for a device: a lock file for each (address, port) in the state directory, held by flock
+ * so that a killed run lets go by itself. The file tells who holds it. */
+#include "run/run_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+struct device_locks {
+    size_t count;
+    int *fds;
+};
+
+/* mkdir -p, private to the user. */
+static int make_directories(const char *path, struct error *err)
+{
+    char part[4096];
+    snprintf(part, sizeof part, "%s", path);
+    for (char *slash = strchr(part + 1, '/');; slash = strchr(slash + 1, '/')) {
+        if (slash != NULL)
+            *slash = '\0';
+        if (mkdir(part, 0700) != 0 && errno != EEXIST) {
+            error_set(err, ERROR_IO, "cannot make the state directory %s: %s", part,
+                      strerror(errno));
+            return error_remedy(err, "choose another with --state-dir");
+        }
+        if (slash == NULL)
+            return 0;
+        *slash = '/';
+    }
+}
+
+static void lock_path(char *out, size_t size, const char *folder, const struct target_spec *spec)
+{
+    int used = snprintf(out, size, "%s/", folder);
+    snprintf(out + used, size - (size_t)used, "%s,%u.lock", spec->host, spec->port);
+    for (char *c = out + used; *c != '\0'; c++) {
+        if (*c == '/' || *c == '.' || *c == ':')
+            *c = '_';
+    }
+}
+
+static int lock_take(const struct run *run, const struct target_spec *spec, const char *path,
+                     struct error *err)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        error_set(err, ERROR_IO, "cannot write to the state directory: %s: %s", path,
+                  strerror(errno));
+        return error_remedy(err, "choose another with --state-dir");
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        char holder[160] = "";
+        ssize_t size = pread(fd, holder, sizeof holder - 1, 0);
+        holder[size > 0 ? strcspn(holder, "\n") : 0] = '\0';
+        close(fd);
+        error_set(err, ERROR_BUSY, "%s (%s) is held by %s", spec->name, spec->host,
+                  holder[0] != '\0' ? holder : "another run");
+        return error_remedy(err,
+                            "wait for that run to end, or leave the device out with "
+                            "--limit '!%s'",
+                            spec->name);
+    }
+    char text[160];
+    time_t now = time(NULL);
+    struct tm when;
+    localtime_r(&now, &when);
+    int size = snprintf(text, sizeof text, "run %s (process %d) since ", run->id, (int)getpid());
+    size += (int)strftime(text + size, sizeof text - (size_t)size, "%F %T\n", &when);
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)size, 0) != size) {
+        close(fd);
+        return error_set(err, ERROR_IO, "cannot write to %s: %s", path, strerror(errno));
+    }
+    return fd;
+}
+
+struct device_locks *device_locks_take(const struct run *run, struct error *err)
+{
+    char folder[3072];
+    snprintf(folder, sizeof folder, "%s/locks", run->config.state_dir);
+    if (make_directories(folder, err) != 0)
+        return NULL;
+    struct device_locks *locks = calloc(1, sizeof *locks);
+    if (locks == NULL || (locks->fds = calloc(run->count, sizeof *locks->fds)) == NULL) {
+        free(locks);
+        error_set(err, ERROR_IO, "out of memory");
+        return NULL;
+    }
+    for (size_t i = 0; i < run->count; i++) {
+        char path[4096];
+        lock_path(path, sizeof path, folder, run->statuses[i]->spec);
+        int fd = lock_take(run, run->statuses[i]->spec, path, err);
+        if (fd < 0) {
+            device_locks_free(locks);
+            return NULL;
+        }
+        locks->fds[locks->count++] = fd;
+    }
+    return locks;
+}
+
+void device_locks_free(struct device_locks *locks)
+{
+    if (locks == NULL)
+        return;
+    for (size_t i = 0; i < locks->count; i++)
+        close(locks->fds[i]); /* the file stays: removing it would race with the next run */
+    free(locks->fds);
+    free(locks);
+}

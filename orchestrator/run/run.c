@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "run/run_internal.h"
+
+#include "report/json_report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { HANDSHAKES_MAX = 8 };
+
+static void run_settle(struct run *run);
+
+static uint64_t unix_time_ms(void)
+{
+    struct timeval now;
+    gettimeofday(&now, NULL);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_usec / 1000;
+}
+
+void run_message(struct run *run, enum log_level level, const char *format, ...)
+{
+    char text[700];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    RUN_TELL(run, message, level, text, (*o_)->arg);
+}
+
+/* --- the end -----------------------------------------------------------------------------------
+ */
+
+static int exit_code(const struct run *run)
+{
+    bool failed = false;
+    bool busy = false;
+    for (size_t i = 0; i < run->count; i++) {
+        const struct target_status *status = run->statuses[i];
+        bool bad = status->outcome == OUTCOME_FAILED ||
+                   (status->outcome == OUTCOME_SKIPPED && run->config.strict);
+        failed |= bad;
+        busy |= bad && status->error.cls == ERROR_BUSY;
+    }
+    if (run->interrupts > 0)
+        return 130;
+    if (run->usage_error)
+        return 2;
+    if (run->view.halted != NULL)
+        return 3;
+    if (busy)
+        return 4;
+    return failed || run->check_failed ? 1 : 0;
+}
+
+static void handle_close(uv_handle_t *handle)
+{
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+/* Takes the run down once the stack has unwound; the loop ends when all handles are closed. */
+static void run_ending_callback(uv_timer_t *timer)
+{
+    struct run *run = timer->data;
+    run->view.phase = RUN_ENDED;
+    run->view.ended_ms = unix_time_ms();
+    run->view.exit_code = exit_code(run);
+    for (const char *const *path = run->config.reports; *path != NULL; path++) {
+        struct error err;
+        if (report_write(&run->view, *path, &err) != 0)
+            run_message(run, LOG_ERROR, "%s", err.text);
+    }
+    RUN_TELL(run, run_ended, (*o_)->arg);
+    for (size_t i = 0; i < run->count; i++)
+        target_free(run->targets[i]);
+    store_close(run->store);
+    run->store = NULL;
+    link_pool_free(run->env.links);
+    for (size_t i = 0; i < sizeof run->signals / sizeof *run->signals; i++)
+        handle_close((uv_handle_t *)&run->signals[i]);
+    if (run->terminal != NULL)
+        handle_close((uv_handle_t *)run->terminal);
+    handle_close((uv_handle_t *)&run->ending);
+}
+
+/* Ends the run when nothing is under way any more. */
+static void run_settle(struct run *run)
+{
+    if (run->done == run->count && run->job == NULL && !uv_is_active((uv_handle_t *)&run->ending))
+        uv_timer_start(&run->ending, run_ending_callback, 0, 0);
+}
+
+void run_refuse(struct run *run, const char *reason)
+{
+    run->refused = true;
+    for (size_t i = 0; i < run->count; i++)
+        target_decline(run->targets[i], reason);
+    run_settle(run);
+}
+
+/* --- targets -----------------------------------------------------------------------------------
+ */
+
+/* With --check and before a question everybody is probed first. */
+static bool run_wants_plan(const struct run *run)
+{
+    return run->config.check || !run->config.yes;
+}
+
+/* The plan needs the image and every target's facts. */
+static void run_try_plan(struct run *run)
+{
+    if (run->asked || run->refused || run->job != NULL || !run_wants_plan(run) ||
+        (run->config.image != NULL && run->store == NULL))
+        return;
+    for (size_t i = 0; i < run->count; i++) {
+        if (run->statuses[i]->outcome == OUTCOME_NONE && !run->statuses[i]->facts.known)
+            return;
+    }
+    run->asked = true;
+    run->view.phase = RUN_PLANNING;
+    ask_user(run);
+}
+
+static void target_probed_callback(struct target *target, void *arg)
+{
+    (void)target;
+    run_try_plan(arg);
+}
+
+static void target_changed_callback(struct target *target, void *arg)
+{
+    struct run *run = arg;
+    RUN_TELL(run, target_changed, target_status(target), (*o_)->arg);
+}
+
+static void target_log_callback(struct target *target, enum log_level level, const char *text,
+                                void *arg)
+{
+    struct run *run = arg;
+    RUN_TELL(run, target_log, target_status(target), level, text, (*o_)->arg);
+}
+
+static void target_done_callback(struct target *target, void *arg)
+{
+    struct run *run = arg;
+    run->done++;
+    RUN_TELL(run, target_done, target_status(target), (*o_)->arg);
+    run_try_plan(run);
+    waves_target_done(run);
+    run_settle(run);
+}
+
+/* --- the image ---------------------------------------------------------------------------------
+ */
+
+static void image_progress_callback(uint64_t done, uint64_t total, uint64_t decoded, void *arg)
+{
+    struct run *run = arg;
+    run->view.image_bytes_done = done;
+    run->view.image_bytes_total = total;
+    run->view.image_decoded = decoded;
+    RUN_TELL(run, image_progress, (*o_)->arg);
+}
+
+static void image_done_callback(struct store *store, const struct error *err, void *arg)
+{
+    struct run *run = arg;
+    run->job = NULL;
+    if (store == NULL) {
+        if (run->interrupts == 0) {
+            run->usage_error = true;
+            run_message(run, LOG_ERROR, "%s%s%s", err->text, err->remedy[0] != '\0' ? " — " : "",
+                        err->remedy);
+        }
+        run_refuse(run, "the image cannot be used, nothing was touched");
+        return;
+    }
+    run->store = store;
+    run->env.store = store;
+    run->view.store = store_info(store);
+    RUN_TELL(run, image_ready, (*o_)->arg);
+    if (run->interrupts > 0) {
+        run_refuse(run, "interrupted before its turn came");
+    } else if (!run->config.check && ask_untrusted(run) > 0) {
+        run->usage_error = true;
+        run_refuse(run, "nobody vouches for its new host key, nothing was touched");
+    } else if (run_wants_plan(run)) {
+        run_try_plan(run);
+    } else {
+        waves_begin(run);
+        run_settle(run);
+    }
+}
+
+/* --- signals -----------------------------------------------------------------------------------
+ */
+
+/* The first asks everybody to stop in order, the second lets go of everything. */
+static void signal_callback(uv_signal_t *handle, int number)
+{
+    struct run *run = handle->data;
+    run->interrupts++;
+    run->view.interrupted = true;
+    if (run->interrupts == 1)
+        run_message(run, LOG_WARNING,
+                    "%s: nothing new is started; devices inside the destructive part finish "
+                    "(once more to stop at once)",
+                    number == SIGINT ? "interrupted" : "told to end");
+    if (run->job != NULL)
+        store_job_cancel(run->job);
+    for (size_t i = 0; i < run->count; i++) {
+        if (run->interrupts == 1)
+            target_interrupt(run->targets[i]);
+        else
+            target_abandon(run->targets[i]);
+    }
+    run_settle(run);
+}
+
+static void signals_start(struct run *run)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        uv_signal_init(run->config.loop, &run->signals[i]);
+        run->signals[i].data = run;
+        uv_signal_start(&run->signals[i], signal_callback, numbers[i]);
+        uv_unref((uv_handle_t *)&run->signals[i]);
+    }
+}
+
+/* --- life --------------------------------------------------------------------------------------
+ */
+
+static void run_name(struct run *run)
+{
+    time_t now = time(NULL);
+    struct tm when;
+    gmtime_r(&now, &when);
+    size_t size = strftime(run->id, sizeof run->id, "%Y%m%dT%H%M%S", &when);
+    snprintf(run->id + size, sizeof run->id - size, "-%04x", (unsigned)randombytes_uniform(65536));
+    if (gethostname(run->controller, sizeof run->controller - 1) != 0)
+        strcpy(run->controller, "unknown");
+}
+
+static void env_fill(struct run *run)
+{
+    const struct run_config *config = &run->config;
+    run->env = (struct target_env){
+        .loop = config->loop,
+        .links = link_pool_new(config->loop, HANDSHAKES_MAX),
+        .policies = config->policies,
+        .files = config->files,
+        .run_id = run->id,
+        .controller = run->controller,
+        .image = config->image,
+        .force = config->force,
+        .accept_once = config->accept_once,
+        .mode = config->mode,
+        .probed = target_probed_callback,
+        .changed = target_changed_callback,
+        .log = target_log_callback,
+        .done = target_done_callback,
+        .arg = run,
+    };
+}
+
+static void view_fill(struct run *run)
+{
+    run->view = (struct run_view){
+        .id = run->id,
+        .command = run->config.check ? "check" : "flash",
+        .image = run->config.image,
+        .inventory = run->config.inventory->file,
+        .controller = run->controller,
+        .started_ms = unix_time_ms(),
+        .wave_count = 1,
+        .target_count = run->count,
+        .targets = run->statuses,
+    };
+}
+
+static int targets_make(struct run *run)
+{
+    const struct inventory *inventory = run->config.inventory;
+    run->targets = calloc(inventory->target_count + 1, sizeof *run->targets);
+    run->statuses = calloc(inventory->target_count + 1, sizeof *run->statuses);
+    if (run->targets == NULL || run->statuses == NULL)
+        return -1;
+    for (size_t i = 0; i < inventory->target_count; i++) {
+        if (!run->config.selected[i])
+            continue;
+        const struct target_spec *spec = &inventory->targets[i];
+        unsigned wave = waves_of(inventory, spec);
+        struct target *target = target_new(&run->env, spec, (unsigned)i, wave);
+        if (target == NULL)
+            return -1;
+        run->targets[run->count] = target;
+        run->statuses[run->count++] = target_status(target);
+        if (wave + 1 > run->view.wave_count)
+            run->view.wave_count = wave + 1;
+    }
+    run->view.target_count = run->count;
+    return 0;
+}
+
+struct run *run_new(const struct run_config *config, struct error *err)
+{
+    struct run *run = calloc(1, sizeof *run);
+    if (run == NULL) {
+        error_set(err, ERROR_IO, "out of memory");
+        return NULL;
+    }
+    run->config = *config;
+    run_name(run);
+    env_fill(run);
+    view_fill(run);
+    if (targets_make(run) != 0) {
+        error_set(err, ERROR_IO, "out of memory");
+        return run_free(run), NULL;
+    }
+    run->view.targets = run->statuses;
+    uv_timer_init(config->loop, &run->ending);
+    run->ending.data = run;
+    signals_start(run);
+    if (!config->check && (run->locks = device_locks_take(run, err)) == NULL) {
+        run->done = run->count;
+        for (size_t i = 0; i < run->count; i++)
+            target_free(run->targets[i]);
+        for (size_t i = 0; i < sizeof run->signals / sizeof *run->signals; i++)
+            handle_close((uv_handle_t *)&run->signals[i]);
+        handle_close((uv_handle_t *)&run->ending);
+        link_pool_free(run->env.links);
+        uv_run(config->loop, UV_RUN_DEFAULT);
+        return run_free(run), NULL;
+    }
+    return run;
+}
+
+void run_start(struct run *run)
+{
+    RUN_TELL(run, run_started, (*o_)->arg);
+    if (run->config.image != NULL) {
+        struct store_options options = {.image = run->config.image,
+                                        .sha256 = run->config.sha256,
+                                        .cache_dir = run->config.cache_dir,
+                                        .no_cache = run->config.no_cache};
+        run->job = store_prepare(run->config.loop, &options, image_progress_callback,
+                                 image_done_callback, run);
+    }
+    /* The image is read while the devices are probed; nothing is touched before it is checked. */
+    unsigned parallel = waves_parallel(run, 0);
+    for (size_t i = 0; i < run->count; i++) {
+        if (run_wants_plan(run) || (run->statuses[i]->wave == 0 && i < parallel))
+            target_probe(run->targets[i]);
+    }
+    run_settle(run);
+}
+
+int run_exit_code(const struct run *run)
+{
+    return run->view.exit_code;
+}
+
+void run_free(struct run *run)
+{
+    device_locks_free(run->locks);
+    free(run->targets);
+    free(run->statuses);
+    free(run);
+}

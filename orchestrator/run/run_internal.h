@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of the run: shared by run.c (its life), waves.c (whose turn it is), ask.c (plan and
+ * confirmation) and locks.c. Nobody else includes this. */
+#ifndef RUN_RUN_INTERNAL_H
+#define RUN_RUN_INTERNAL_H
+
+#include "run/start.h"
+#include "target/target.h"
+
+struct device_locks;
+
+struct run {
+    struct run_config config;
+    struct run_view view;
+    struct target_env env;
+    char id[32];
+    char controller[128];
+    size_t count;
+    struct target **targets;
+    const struct target_status **statuses;
+    struct device_locks *locks;
+    struct store_job *job;
+    struct store *store;
+    struct error image_error;
+    uv_signal_t signals[3];
+    uv_tty_t *terminal; /* while the user is asked */
+    unsigned wave;
+    size_t done;
+    unsigned interrupts;
+    bool asked, refused; /* the plan was shown; nothing will be flashed */
+    bool usage_error;    /* exit 2 */
+    bool check_failed;   /* --check: some target would fail */
+    uv_timer_t ending;   /* lets the stack unwind before the run is taken down */
+    char halt_reason[200];
+};
+
+/* For each observer that has the callback. */
+#define RUN_TELL(run, callback, ...)                                                               \
+    do {                                                                                           \
+        for (const struct run_observer *const *o_ = (run)->config.observers; *o_ != NULL; o_++) {  \
+            if ((*o_)->callback != NULL)                                                           \
+                (*o_)->callback(&(run)->view, __VA_ARGS__);                                        \
+        }                                                                                          \
+    } while (0)
+
+/* run.c */
+void run_message(struct run *run, enum log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Ends a run in which nothing is flashed: exit 2 unless told otherwise; backs all targets out. */
+void run_refuse(struct run *run, const char *reason);
+
+/* waves.c: begins with the first wave; needs the store. */
+void waves_begin(struct run *run);
+/* A target has reached its outcome. */
+void waves_target_done(struct run *run);
+/* Which wave a target belongs to, by its groups. */
+unsigned waves_of(const struct inventory *inventory, const struct target_spec *spec);
+/* Targets that may run at once in a wave. */
+unsigned waves_parallel(const struct run *run, unsigned wave);
+
+/* ask.c: shows the plan and asks; calls waves_begin, or ends the run. */
+void ask_user(struct run *run);
+/* Every selected target whose new host key nobody vouches for: a message each, and their number. */
+size_t ask_untrusted(struct run *run);
+
+/* locks.c: one run for a device. NULL and ERROR_BUSY with who holds it, or ERROR_IO. */
+struct device_locks *device_locks_take(const struct run *run, struct error *err);
+void device_locks_free(struct device_locks *locks);
+
+#endif

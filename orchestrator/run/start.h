@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starts a run; main's only way in. */
+#ifndef RUN_START_H
+#define RUN_START_H
+
+#include "policy/policy.h"
+#include "run/run.h"
+#include "target/agent_files.h"
+
+struct run;
+
+struct run_config {
+    uv_loop_t *loop;
+    const struct inventory *inventory;
+    const bool *selected; /* for each of the inventory's targets */
+    struct policy_set *policies;
+    const struct agent_files *files;
+    const char *image; /* NULL: --check without an image */
+    bool check;        /* touch nothing */
+    bool yes;          /* no question */
+    bool accept_once, force, strict;
+    enum flash_mode mode;
+    unsigned parallel; /* 0: the inventory's or the default */
+    uint64_t rate;     /* bytes per second of the whole run, 0: no limit */
+    const char *sha256, *cache_dir, *state_dir;
+    bool no_cache;
+    const struct run_observer *const *observers; /* NULL-terminated */
+    const char *const *reports;                  /* files, NULL-terminated */
+};
+
+/* Everything config points at outlives the run. NULL and an error when it cannot start (ERROR_BUSY:
+ * another run holds a device, exit 4; else exit 2). */
+struct run *run_new(const struct run_config *config, struct error *err);
+
+/* Starts; the loop then runs until the run has ended and all its handles are closed. */
+void run_start(struct run *run);
+
+/* The contract's exit code, once the loop has ended. */
+int run_exit_code(const struct run *run);
+
+void run_free(struct run *run);
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whose turn it is: waves one after the other, in each at most `parallel` targets at once, and a
+ * halt as soon as a wave's failures are more than it allows. */
+#include "run/run_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PARALLEL_DEFAULT 32u
+
+unsigned waves_of(const struct inventory *inventory, const struct target_spec *spec)
+{
+    for (size_t w = 0; w < inventory->wave_count; w++) {
+        for (const char *const *name = inventory->waves[w].groups; *name != NULL; name++) {
+            for (const char *const *group = spec->groups; *group != NULL; group++) {
+                if (strcmp(*name, *group) == 0)
+                    return (unsigned)w;
+            }
+        }
+    }
+    return (unsigned)inventory->wave_count; /* in no wave: after all of them */
+}
+
+unsigned waves_parallel(const struct run *run, unsigned wave)
+{
+    const struct inventory *inventory = run->config.inventory;
+    if (run->config.parallel != 0)
+        return run->config.parallel;
+    if (wave < inventory->wave_count && inventory->waves[wave].parallel != 0)
+        return inventory->waves[wave].parallel;
+    return PARALLEL_DEFAULT;
+}
+
+struct wave_tally {
+    size_t targets, going, failed, open; /* open: no outcome yet */
+};
+
+static struct wave_tally wave_count(const struct run *run)
+{
+    struct wave_tally tally = {0};
+    for (size_t i = 0; i < run->count; i++) {
+        const struct target_status *status = run->statuses[i];
+        if (status->wave != run->wave)
+            continue;
+        tally.targets++;
+        tally.open += status->outcome == OUTCOME_NONE;
+        tally.going += status->outcome == OUTCOME_NONE && target_is_going(run->targets[i]);
+        tally.failed += status->outcome == OUTCOME_FAILED;
+    }
+    return tally;
+}
+
+/* Starts what may start. */
+static void wave_fill(struct run *run)
+{
+    size_t going = wave_count(run).going;
+    unsigned parallel = waves_parallel(run, run->wave);
+    for (size_t i = 0; i < run->count && going < parallel; i++) {
+        const struct target_status *status = run->statuses[i];
+        if (status->wave == run->wave && status->outcome == OUTCOME_NONE &&
+            !target_is_going(run->targets[i])) {
+            target_go(run->targets[i]);
+            going++;
+        }
+    }
+}
+
+/* All that has not begun stays as it is. Declining one may end the run, which frees nothing yet. */
+static void waves_decline_rest(struct run *run, const char *reason)
+{
+    for (size_t i = 0; i < run->count; i++) {
+        if (run->statuses[i]->outcome == OUTCOME_NONE && !target_is_going(run->targets[i]))
+            target_decline(run->targets[i], reason);
+    }
+}
+
+static void waves_halt(struct run *run, size_t failed, size_t allowed)
+{
+    snprintf(run->halt_reason, sizeof run->halt_reason,
+             "in wave %u %zu devices failed, %zu are allowed", run->wave + 1, failed, allowed);
+    run->view.halted = run->halt_reason;
+    run_message(run, LOG_ERROR, "rollout halted: %s; devices in flight finish", run->halt_reason);
+    waves_decline_rest(run, "the rollout was halted before its turn came");
+}
+
+/* Halts, fills the wave up, or goes on with the next wave that has targets. Starting a target can
+ * end it at once and come back here, so the last call to get through decides. */
+static void waves_step(struct run *run)
+{
+    const struct inventory *inventory = run->config.inventory;
+    while (run->view.halted == NULL && run->interrupts == 0 && run->wave < run->view.wave_count) {
+        struct wave_tally tally = wave_count(run);
+        if (run->wave < inventory->wave_count) {
+            size_t allowed =
+                failure_limit_allows(&inventory->waves[run->wave].max_failures, tally.targets);
+            if (tally.failed > allowed) {
+                waves_halt(run, tally.failed, allowed);
+                return;
+            }
+        }
+        if (tally.open > 0) {
+            wave_fill(run);
+            return;
+        }
+        run->wave++;
+        if (run->wave < run->view.wave_count && wave_count(run).targets > 0)
+            RUN_TELL(run, wave_started, run->wave, (*o_)->arg);
+    }
+}
+
+void waves_begin(struct run *run)
+{
+    run->view.phase = RUN_FLASHING;
+    RUN_TELL(run, wave_started, run->wave, (*o_)->arg);
+    waves_step(run);
+    /* Probed for the plan, but not its turn for a while: let go of it. */
+    for (size_t i = 0; i < run->count; i++) {
+        if (run->statuses[i]->outcome == OUTCOME_NONE && !target_is_going(run->targets[i]))
+            target_release(run->targets[i]);
+    }
+}
+
+void waves_target_done(struct run *run)
+{
+    if (run->view.phase == RUN_FLASHING)
+        waves_step(run);
+}
