@@ -135,6 +135,14 @@ struct inventory {
 struct inventory *inventory_load(const char *path, struct diagnostics *mistakes);
 void inventory_free(struct inventory *inventory);
 
+/* The same from size bytes of text; file is only its name in messages. */
+struct inventory *inventory_parse(const char *file, const char *text, size_t size,
+                                  struct diagnostics *mistakes);
+
+/* The index of the wave that holds a target (by index), or -1: it is in none of them and never
+ * flashed, or there are no waves. */
+int inventory_wave_of(const struct inventory *inventory, size_t target);
+
 /* --limit: a comma list of names, globs and groups, `!` excludes. selected has target_count
  * entries. Returns the number selected, or -1 with a sentence in message when a part matches
  * nothing. */

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "inventory.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Texts quote the file and go to a terminal: no escape sequence may come through. */
+static void defuse(char *text)
+{
+    for (unsigned char *c = (unsigned char *)text; *c != '\0'; c++) {
+        if (*c < 0x20 || *c == 0x7f)
+            *c = '?';
+        else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* C1 controls in UTF-8 */
+            c[0] = c[1] = '?';
+    }
+}
+
+/* "file:12:9: " or, without a place, "file: ". */
+static int print_place(char **out, const char *file, struct position at)
+{
+    if (at.line == 0)
+        return asprintf(out, "%s: ", file);
+    return asprintf(out, "%s:%u:%u: ", file, at.line, at.column);
+}
+
+void diagnostics_add(struct diagnostics *list, const char *file, struct position at,
+                     const char *format, ...)
+{
+    char *place = NULL, *text = NULL, *line = NULL;
+    va_list args;
+    va_start(args, format);
+    int printed = vasprintf(&text, format, args);
+    va_end(args);
+    if (printed < 0)
+        text = NULL;
+    if (print_place(&place, file, at) < 0)
+        place = NULL;
+    if (text != NULL && place != NULL && asprintf(&line, "%s%s", place, text) < 0)
+        line = NULL;
+    free(place);
+    free(text);
+    char **texts =
+        line == NULL ? NULL : realloc(list->texts, (list->count + 1) * sizeof *list->texts);
+    if (texts == NULL) {
+        free(line);
+        return;
+    }
+    defuse(line);
+    list->texts = texts;
+    list->texts[list->count++] = line;
+}
+
+void diagnostics_free(struct diagnostics *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->texts[i]);
+    free(list->texts);
+    *list = (struct diagnostics){0};
+}
