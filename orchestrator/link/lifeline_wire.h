@@ -12,8 +12,8 @@
 /* config says where the device is, as for link_open; its port is replaced by port. `opened` comes
  * after the handshake has proven the agent; a failure arrives through `closed`, connect_timeout
  * (config) bounds all of it. key is copied. */
-struct wire *lifeline_open(struct link_pool *pool, const struct link_config *config, unsigned port,
-                           const uint8_t key[PROTOCOL_KEY_SIZE], const struct wire_events *events,
-                           void *arg);
+struct wire *lifeline_wire_open(struct link_pool *pool, const struct link_config *config,
+                                unsigned port, const uint8_t key[PROTOCOL_KEY_SIZE],
+                                const struct wire_events *events, void *arg);
 
 #endif

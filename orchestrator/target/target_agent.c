@@ -290,7 +290,7 @@ static void session_open(struct target *target, bool lifeline)
         struct link_config config;
         target_link_config(target, false, &config);
         wire =
-            lifeline_open(target->env->links, &config, target->deployed.port,
+            lifeline_wire_open(target->env->links, &config, target->deployed.port,
                           target->deploy_config.key, &agent_session_wire_events, target->session);
     } else {
         char command[256];
