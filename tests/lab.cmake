@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+# Tests on virtual devices. Each boots its own fleet; they run one after the other, since a fleet takes
+# the whole machine. Label "sanitized": also run with the sanitized controller.
+function(fleetflash_lab_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "LABELS" ${ARGN})
+  add_test(NAME lab_${name} COMMAND ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/lab/test_${name}.py)
+  set_tests_properties(lab_${name} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT ${ARG_TIMEOUT}
+    RUN_SERIAL ON LABELS "lab;${ARG_LABELS}"
+    ENVIRONMENT "FLEETFLASH=${CMAKE_BINARY_DIR}/bin/fleetflash")
+endfunction()
+
+fleetflash_lab_test(lab TIMEOUT 300)
+fleetflash_lab_test(fleet TIMEOUT 900)
