@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bounds how many handshakes run at once, and takes them back from their threads. */
+#include "link/internal.h"
+
+#include <stdlib.h>
+
+static void pool_closed_callback(uv_handle_t *handle)
+{
+    struct link_pool *pool = handle->data;
+    uv_mutex_destroy(&pool->known_hosts_lock);
+    uv_mutex_destroy(&pool->done_lock);
+    free(pool);
+}
+
+static void pool_check_free(struct link_pool *pool)
+{
+    if (pool->freeing && pool->links == 0 && pool->threads == 0 &&
+        !uv_is_closing((uv_handle_t *)&pool->wake))
+        uv_close((uv_handle_t *)&pool->wake, pool_closed_callback);
+}
+
+/* On the handshake's thread. */
+static void pool_finished(struct handshake *handshake, void *arg)
+{
+    struct link_pool *pool = arg;
+    uv_mutex_lock(&pool->done_lock);
+    handshake->next = pool->done;
+    pool->done = handshake;
+    uv_async_send(&pool->wake);
+    uv_mutex_unlock(&pool->done_lock);
+}
+
+static void pool_wake_callback(uv_async_t *wake)
+{
+    struct link_pool *pool = wake->data;
+    uv_mutex_lock(&pool->done_lock);
+    struct handshake *handshake = pool->done;
+    pool->done = NULL;
+    uv_mutex_unlock(&pool->done_lock);
+    while (handshake != NULL) {
+        struct handshake *next = handshake->next;
+        uv_thread_join(&handshake->thread);
+        if (--pool->threads == 0)
+            uv_unref((uv_handle_t *)&pool->wake);
+        if (handshake->owner != NULL)
+            link_handshake_done(handshake->owner, handshake);
+        else
+            handshake_free(handshake);
+        handshake = next;
+    }
+    pool_check_free(pool);
+}
+
+struct link_pool *link_pool_new(uv_loop_t *loop, unsigned max_handshakes)
+{
+    struct link_pool *pool = calloc(1, sizeof *pool);
+    if (pool == NULL)
+        return NULL;
+    if (uv_mutex_init(&pool->known_hosts_lock) != 0) {
+        free(pool);
+        return NULL;
+    }
+    if (uv_mutex_init(&pool->done_lock) != 0) {
+        uv_mutex_destroy(&pool->known_hosts_lock);
+        free(pool);
+        return NULL;
+    }
+    if (uv_async_init(loop, &pool->wake, pool_wake_callback) != 0) {
+        uv_mutex_destroy(&pool->known_hosts_lock);
+        uv_mutex_destroy(&pool->done_lock);
+        free(pool);
+        return NULL;
+    }
+    pool->wake.data = pool;
+    uv_unref((uv_handle_t *)&pool->wake);
+    pool->loop = loop;
+    pool->limit = max_handshakes > 0 ? max_handshakes : 1;
+    TAILQ_INIT(&pool->waiting);
+    return pool;
+}
+
+void link_pool_free(struct link_pool *pool)
+{
+    if (pool == NULL)
+        return;
+    pool->freeing = true;
+    pool_check_free(pool);
+}
+
+void pool_link_gone(struct link_pool *pool)
+{
+    pool->links--;
+    pool_check_free(pool);
+}
+
+int pool_start_handshake(struct link_pool *pool, struct handshake *handshake)
+{
+    handshake->known_hosts_lock = &pool->known_hosts_lock;
+    handshake->finished = pool_finished;
+    handshake->finished_arg = pool;
+    int rc = handshake_start(handshake);
+    if (rc == 0 && pool->threads++ == 0)
+        uv_ref((uv_handle_t *)&pool->wake);
+    return rc;
+}
+
+/* link_begin never calls the owner from here: failures come later, from the link's timer. */
+static void pool_next(struct link_pool *pool)
+{
+    struct link *link;
+    while (pool->active < pool->limit && (link = TAILQ_FIRST(&pool->waiting)) != NULL) {
+        TAILQ_REMOVE(&pool->waiting, link, in_queue);
+        link->has_turn = true;
+        pool->active++;
+        link_begin(link);
+    }
+}
+
+void pool_enqueue(struct link *link)
+{
+    TAILQ_INSERT_TAIL(&link->pool->waiting, link, in_queue);
+    pool_next(link->pool);
+}
+
+void pool_leave(struct link *link)
+{
+    if (link->has_turn) {
+        link->has_turn = false;
+        link->pool->active--;
+        pool_next(link->pool);
+    } else if (link->state == LINK_QUEUED) {
+        TAILQ_REMOVE(&link->pool->waiting, link, in_queue);
+    }
+}
