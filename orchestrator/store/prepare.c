@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/prepare.h"
 
-#include "image/facts.h"
 #include "source/checksum.h"
 #include "store/cache.h"
+#include "store/view.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -32,36 +32,12 @@ static double seconds_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static int reader_read(void *arg, uint64_t offset, void *out, size_t size)
-{
-    const struct store *store = arg;
-    uint32_t block_size = store->spool.head.block_size;
-    uint8_t *block = malloc(block_size);
-    int result = block != NULL ? 0 : -1;
-    while (result == 0 && size > 0) {
-        uint32_t inside = (uint32_t)(offset % block_size);
-        size_t take = block_size - inside;
-        if (take > size)
-            take = size;
-        if (store_read_block(store, (uint32_t)(offset / block_size), block, NULL) < 0)
-            result = -1;
-        else
-            memcpy(out, block + inside, take);
-        out = (uint8_t *)out + take;
-        offset += take;
-        size -= take;
-    }
-    free(block);
-    return result;
-}
-
 /* Fills info from the spool's header and the image itself. */
 static int info_fill(struct prepare *prepare, struct error *err)
 {
     struct store *store = prepare->store;
     const struct spool_head *head = &store->spool.head;
     struct store_info *info = &store->info;
-    struct image_reader reader = {reader_read, store, head->image_size};
     info->image_size = head->image_size;
     info->block_size = head->block_size;
     info->block_count = head->block_count;
@@ -72,7 +48,12 @@ static int info_fill(struct prepare *prepare, struct error *err)
     sodium_bin2hex(info->facts.sha256, sizeof info->facts.sha256, head->source_sha256,
                    sizeof head->source_sha256);
     info->facts.file_size = head->source_size;
-    return image_facts_collect(&reader, prepare->source->name, &info->facts, err);
+    struct store_view *view = view_open(store, head->image_size, head->block_size);
+    if (view == NULL)
+        return error_set(err, ERROR_IO, "out of memory");
+    int result = image_facts_collect(view_reader(view), prepare->source->name, &info->facts, err);
+    view_close(view);
+    return result;
 }
 
 /* Reads the whole source for its sha256, without decoding. */
