@@ -32,13 +32,15 @@ static void *bzip2_open(struct input *input, struct error *err)
 
 static int bzip2_next(struct bzip2 *bzip2, struct input *input, struct error *err)
 {
-    if (input_peek(input, 10, err) < 0)
+    size_t available;
+    const uint8_t *head = input_peek(input, 10, &available, err);
+    if (head == NULL)
         return -1;
-    if (input->size == 0)
+    if (available == 0)
         return 0;
-    if (input->size < 10 && memcmp(input->bytes, "BZh", input->size < 3 ? input->size : 3) == 0)
+    if (available < 10 && memcmp(head, "BZh", available < 3 ? available : 3) == 0)
         return input_truncated(input, "bzip2", err);
-    if (!bzip2_recognise(input->bytes, input->size))
+    if (!bzip2_recognise(head, available))
         return input_garbage(input, "bzip2", err);
     memset(&bzip2->stream, 0, sizeof bzip2->stream);
     if (BZ2_bzDecompressInit(&bzip2->stream, 0, 0) != BZ_OK)

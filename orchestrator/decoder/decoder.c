@@ -31,20 +31,23 @@ int input_fill(struct input *input, struct error *err)
     return 0;
 }
 
-int input_peek(struct input *input, size_t count, struct error *err)
+const uint8_t *input_peek(struct input *input, size_t count, size_t *available, struct error *err)
 {
-    memmove(input->bytes, input->bytes + input->pos, input->size - input->pos);
-    input->size -= input->pos;
-    input->pos = 0;
-    while (input->size < count && !input->ended) {
+    if (input->size - input->pos < count && !input->ended) {
+        memmove(input->bytes, input->bytes + input->pos, input->size - input->pos);
+        input->size -= input->pos;
+        input->pos = 0;
+    }
+    while (input->size - input->pos < count && !input->ended) {
         ssize_t got =
             source_read(input->source, input->bytes + input->size, INPUT_SIZE - input->size, err);
         if (got < 0)
-            return -1;
+            return NULL;
         input->size += (size_t)got;
         input->ended = got == 0;
     }
-    return 0;
+    *available = input->size - input->pos;
+    return input->bytes + input->pos;
 }
 
 uint64_t input_offset(const struct input *input)
@@ -97,15 +100,17 @@ struct decoder *decoder_open(struct source *source, struct error *err)
         return NULL;
     }
     decoder->input.source = source;
-    if (input_peek(&decoder->input, FORMAT_HEAD, err) < 0)
+    size_t available;
+    const uint8_t *head = input_peek(&decoder->input, FORMAT_HEAD, &available, err);
+    if (head == NULL)
         goto fail;
-    if (decoder->input.size == 0) {
+    if (available == 0) {
         error_set(err, ERROR_USAGE, "%s is empty", source->name);
         error_remedy(err, "fetch the image again");
         goto fail;
     }
     size_t i = 0;
-    while (!formats[i]->recognise(decoder->input.bytes, decoder->input.size))
+    while (!formats[i]->recognise(head, available))
         i++;
     decoder->format = formats[i];
     decoder->state = decoder->format->open(&decoder->input, err);

@@ -22,8 +22,9 @@ struct input {
 /* Reads more when everything was taken. 0, or -1 with err; sets ended at the end. */
 int input_fill(struct input *input, struct error *err);
 
-/* Has at least count bytes in one piece if the source still has them (count is small). 0 or -1. */
-int input_peek(struct input *input, size_t count, struct error *err);
+/* The next bytes without taking them: *available of them, at least count (a few) if the source
+ * still has so many. NULL with err. */
+const uint8_t *input_peek(struct input *input, size_t count, size_t *available, struct error *err);
 
 /* Everything was taken, and there is no more. */
 static inline bool input_exhausted(const struct input *input)

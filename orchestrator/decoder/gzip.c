@@ -29,11 +29,13 @@ static void *gzip_open(struct input *input, struct error *err)
 /* After a member: another one, zero padding (tapes and some tools add it), or the end. */
 static int gzip_next(struct gzip *gzip, struct input *input, struct error *err)
 {
-    if (input_peek(input, 2, err) < 0)
+    size_t available;
+    const uint8_t *head = input_peek(input, 2, &available, err);
+    if (head == NULL)
         return -1;
-    if (input->size == 0)
+    if (available == 0)
         return 0;
-    if (gzip_recognise(input->bytes, input->size)) {
+    if (gzip_recognise(head, available)) {
         gzip->between = false;
         return inflateReset(&gzip->stream) == Z_OK ? 1 : error_set(err, ERROR_IO, "out of memory");
     }

@@ -62,11 +62,13 @@ static int zstd_read(void *state, struct input *input, uint8_t *out, size_t size
 {
     struct zstd *zstd = state;
     if (!zstd->inside) {
-        if (input_peek(input, 4, err) < 0)
+        size_t available;
+        const uint8_t *head = input_peek(input, 4, &available, err);
+        if (head == NULL)
             return -1;
-        if (input->size == 0)
+        if (available == 0)
             return 0;
-        if (!zstd_recognise(input->bytes, input->size))
+        if (!zstd_recognise(head, available))
             return input_garbage(input, "zstd", err);
         zstd->inside = true;
     }

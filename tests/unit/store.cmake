@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+if(TARGET store)
+  foreach(_test decoder_format)
+    fleetflash_unit_test(${_test}_test SOURCES ${_test}_test.c store_help.c
+      LIBS store PkgConfig::SODIUM LABELS store)
+  endforeach()
+endif()
