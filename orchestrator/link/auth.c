@@ -27,6 +27,35 @@ static void tried_add(struct tried *tried, const char *what)
         tried->used += (size_t)size;
 }
 
+typedef int (*auth_call)(struct handshake *handshake, ssh_key key);
+
+static int call_none(struct handshake *handshake, ssh_key key)
+{
+    (void)key;
+    return ssh_userauth_none(handshake->session, NULL);
+}
+
+static int call_agent(struct handshake *handshake, ssh_key key)
+{
+    (void)key;
+    return ssh_userauth_agent(handshake->session, NULL);
+}
+
+static int call_publickey(struct handshake *handshake, ssh_key key)
+{
+    return ssh_userauth_publickey(handshake->session, NULL, key);
+}
+
+/* Repeats a call of libssh until it is through. */
+static int repeat(struct handshake *handshake, auth_call call, ssh_key key)
+{
+    int rc;
+    do {
+        rc = call(handshake, key);
+    } while (rc == SSH_AUTH_AGAIN && handshake_wait(handshake));
+    return rc == SSH_AUTH_AGAIN ? SSH_AUTH_ERROR : rc;
+}
+
 enum key_file { KEY_MISSING, KEY_UNREADABLE, KEY_LOCKED, KEY_USABLE };
 
 /* Does the file hold a key that needs a passphrase? PEM says so in its header; OpenSSH's own format
@@ -100,7 +129,7 @@ static int run_agent(struct handshake *handshake, struct tried *tried)
     choose_agent_keys(handshake);
     ssh_set_agent_socket(handshake->session, handshake->agent_fd);
     handshake->agent_fd = -1; /* the session closes it */
-    int rc = ssh_userauth_agent(handshake->session, NULL);
+    int rc = repeat(handshake, call_agent, NULL);
     struct agent_keys *keys = &handshake->keys;
     uv_mutex_lock(&keys->lock);
     for (size_t i = 0; i < keys->offered_count; i++) {
@@ -153,7 +182,7 @@ static int run_key_file(struct handshake *handshake, const char *path, struct tr
     int rc = SSH_AUTH_DENIED;
     if (!agent_has_offered(handshake, key)) {
         tried_add(tried, path);
-        rc = ssh_userauth_publickey(handshake->session, NULL, key);
+        rc = repeat(handshake, call_publickey, key);
     }
     ssh_key_free(key);
     return rc;
@@ -233,7 +262,7 @@ int auth_run(struct handshake *handshake)
 {
     struct tried tried = {.count = 0};
     atomic_store(&handshake->stage, STAGE_AUTH);
-    int rc = ssh_userauth_none(handshake->session, NULL);
+    int rc = repeat(handshake, call_none, NULL);
     if (rc == SSH_AUTH_SUCCESS)
         return 0;
     int methods = ssh_userauth_list(handshake->session, NULL);

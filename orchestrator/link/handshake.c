@@ -4,6 +4,8 @@
 #include "link/hostkey.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -36,7 +38,7 @@ struct handshake *handshake_new(void)
     struct handshake *handshake = calloc(1, sizeof *handshake);
     if (handshake == NULL)
         return NULL;
-    handshake->fd = handshake->agent_fd = -1;
+    handshake->fd = handshake->watch_fd = handshake->agent_fd = -1;
     if (agent_keys_init(&handshake->keys) != 0) {
         free(handshake);
         return NULL;
@@ -50,7 +52,6 @@ static int set_options(struct handshake *handshake)
 {
     ssh_session session = handshake->session;
     bool process_config = false;
-    long seconds = (long)(handshake->timeout / 1000) + 2;
     const char *ciphers = cpu_has_aes() ? GCM "," CHACHA "," CTR : CHACHA "," GCM "," CTR;
     char *algorithms = hostkey_algorithms(&handshake->settings);
     int rc = 0;
@@ -62,7 +63,6 @@ static int set_options(struct handshake *handshake)
     rc |= ssh_options_set(session, SSH_OPTIONS_CIPHERS_C_S, ciphers);
     rc |= ssh_options_set(session, SSH_OPTIONS_CIPHERS_S_C, ciphers);
     rc |= ssh_options_set(session, SSH_OPTIONS_COMPRESSION, "no");
-    rc |= ssh_options_set(session, SSH_OPTIONS_TIMEOUT, &seconds);
     rc |= ssh_options_set(session, SSH_OPTIONS_FD, &handshake->fd);
     if (rc == 0 && algorithms != NULL)
         rc = ssh_options_set(session, SSH_OPTIONS_HOSTKEYS, algorithms);
@@ -98,6 +98,20 @@ static int kex_failed(struct handshake *handshake)
                                          "(MaxStartups) or refuse this address");
 }
 
+/* libssh's own waiting will not do even on a thread: when the server says goodbye in the middle of
+ * a call, 0.10.6 closes the socket and then waits for its timeout all the same. */
+bool handshake_wait(struct handshake *handshake)
+{
+    uint64_t now = uv_hrtime();
+    if (!ssh_is_connected(handshake->session) || now >= handshake->deadline)
+        return false;
+    struct pollfd poll_fd = {.fd = handshake->watch_fd, .events = POLLIN};
+    if ((ssh_get_poll_flags(handshake->session) & SSH_WRITE_PENDING) != 0)
+        poll_fd.events |= POLLOUT;
+    return poll(&poll_fd, 1, (int)((handshake->deadline - now) / 1000000u) + 1) >= 0 ||
+           errno == EINTR;
+}
+
 static int exchange_keys(struct handshake *handshake)
 {
     handshake->session = ssh_new();
@@ -106,9 +120,11 @@ static int exchange_keys(struct handshake *handshake)
     if (set_options(handshake) != 0)
         return -1;
     handshake->fd = -1; /* the session closes it from here on */
-    if (ssh_connect(handshake->session) != SSH_OK)
-        return kex_failed(handshake);
-    return 0;
+    ssh_set_blocking(handshake->session, 0);
+    int rc;
+    while ((rc = ssh_connect(handshake->session)) == SSH_AGAIN && handshake_wait(handshake))
+        ;
+    return rc == SSH_OK ? 0 : kex_failed(handshake);
 }
 
 static int check_host_key(struct handshake *handshake)
@@ -138,6 +154,10 @@ static void handshake_thread(void *arg)
 int handshake_start(struct handshake *handshake)
 {
     atomic_store(&handshake->stage, STAGE_KEX);
+    handshake->deadline = uv_hrtime() + (handshake->timeout + 1000) * 1000000u;
+    handshake->watch_fd = fcntl(handshake->fd, F_DUPFD_CLOEXEC, 3);
+    if (handshake->watch_fd < 0)
+        return UV_EMFILE;
     return uv_thread_create(&handshake->thread, handshake_thread, handshake);
 }
 
@@ -151,6 +171,8 @@ void handshake_free(struct handshake *handshake)
     }
     if (handshake->fd >= 0)
         close(handshake->fd);
+    if (handshake->watch_fd >= 0)
+        close(handshake->watch_fd);
     if (handshake->agent_fd >= 0)
         close(handshake->agent_fd);
     agent_keys_free(&handshake->keys);

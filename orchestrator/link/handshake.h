@@ -26,6 +26,7 @@ struct handshake {
     enum hostkey_policy hostkey;
     uint64_t timeout; /* ms; the loop's own timer is the one that counts */
     int fd;           /* connected socket; the session's from then on */
+    int watch_fd;     /* a duplicate to wait on: libssh closes its own when it likes */
     int agent_fd;     /* -1: no agent */
     uv_mutex_t *known_hosts_lock;
     struct link *owner;     /* loop only; NULL: nobody waits any more */
@@ -35,6 +36,7 @@ struct handshake {
 
     uv_thread_t thread;
     struct agent_keys keys; /* has a lock of its own */
+    uint64_t deadline;      /* uv_hrtime */
     atomic_int stage;       /* enum handshake_stage, for the message of a timeout */
 
     /* Set by the thread. */
@@ -55,6 +57,10 @@ int handshake_start(struct handshake *handshake);
 /* After the thread has been joined (or was never started): ends the session, closes what is left.
  */
 void handshake_free(struct handshake *handshake);
+
+/* On the thread, after libssh has said SSH_AGAIN: waits until there is something to read or room to
+ * write. False when the connection or the time is over. */
+bool handshake_wait(struct handshake *handshake);
 
 /* Authenticates handshake->session; in auth.c. Returns 0, or -1 with handshake->err set. */
 int auth_run(struct handshake *handshake);

@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-fleetflash_unit_test(link_auth_test SOURCES link_auth_test.c link_fixture.c LIBS link_ssh)
+foreach(part auth hostkey route transfer)
+  fleetflash_unit_test(link_${part}_test SOURCES link_${part}_test.c link_fixture.c LIBS link_ssh
+                       LABELS link)
+endforeach()
