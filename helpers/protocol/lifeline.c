@@ -114,6 +114,7 @@ size_t lifeline_seal(struct lifeline *line, const uint8_t *plain, size_t size, u
     size_t sealed = size + crypto_secretstream_xchacha20poly1305_ABYTES;
     for (size_t i = 0; i < 4; i++)
         out[at++] = (uint8_t)(sealed >> (8 * i));
-    crypto_secretstream_xchacha20poly1305_push(&line->push, out + at, NULL, plain, size, NULL, 0, 0);
+    crypto_secretstream_xchacha20poly1305_push(&line->push, out + at, NULL, plain, size, NULL, 0,
+                                               0);
     return at + sealed;
 }

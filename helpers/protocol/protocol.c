@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-/* --- cursors: every access is checked, the first that does not fit makes all later ones fail ----- */
+/* --- cursors: every access is checked, the first that does not fit makes all later ones fail -----
+ */
 
 struct sink {
     uint8_t *out;
@@ -493,8 +494,7 @@ void protocol_want_range(const struct frame *frame, uint32_t i, struct want_rang
 
 int protocol_decode_tally(const struct frame *frame, struct tally *tally)
 {
-    struct source s =
-        source_of(frame, frame->type == FRAME_STAGED ? FRAME_STAGED : FRAME_WRITTEN);
+    struct source s = source_of(frame, frame->type == FRAME_STAGED ? FRAME_STAGED : FRAME_WRITTEN);
     tally->blocks_same = (uint32_t)take_number(&s, 4);
     tally->blocks_received = (uint32_t)take_number(&s, 4);
     tally->blocks_repaired = (uint32_t)take_number(&s, 4);

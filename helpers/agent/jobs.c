@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker's jobs, and what the agent does when one is done. */
+#include "agent.h"
+#include "choose.h"
+#include "console.h"
+#include "facts.h"
+#include "fault.h"
+#include "reboot.h"
+#include "text.h"
+#include "writer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- on the worker ------------------------------------------------------------------------------
+ */
+
+static int job_probe(void *arg)
+{
+    struct agent_work *work = arg;
+    struct agent *agent = work->agent;
+    struct fail disk_fail = {0};
+    if (agent->serve_disk != NULL) {
+        memset(&agent->target, 0, sizeof agent->target);
+        text_copy(agent->target.path, sizeof agent->target.path, agent->serve_disk);
+    } else if (target_resolve(&agent->target, work->device, &work->fail) != 0) {
+        return -1;
+    }
+    if (agent->disk.fd >= 0)
+        disk_close(&agent->disk);
+    disk_open(&agent->disk, agent->target.path, &disk_fail);
+    if (agent->disk.fd < 0 && disk_fail.code != FAILCODE_REFUSED) {
+        work->fail = disk_fail;
+        return -1;
+    }
+    watchdog_look(&agent->watchdog);
+    struct facts_config config = {
+        .target = &agent->target,
+        .disk = &agent->disk,
+        .disk_fail = &disk_fail,
+        .watchdog = &agent->watchdog,
+        .is_file = agent->serve_disk != NULL,
+        .relay = work->peer_pid,
+        .uid = agent->config.uid,
+    };
+    work->facts = facts_collect(&config);
+    return work->facts != NULL ? 0 : fault_set(&work->fail, FAILCODE_MEMORY, "out of memory");
+}
+
+static int check_sizes(struct agent *agent, struct fail *fail)
+{
+    const struct manifest *manifest = &agent->flash.manifest;
+    if (manifest->image_size > agent->disk.size) {
+        fault_set(fail, FAILCODE_DISK, "the image has %llu bytes, %s only %llu",
+                  (unsigned long long)manifest->image_size, agent->disk.path,
+                  (unsigned long long)agent->disk.size);
+        return fault_remedy(fail, "use a larger disk or card, or a smaller image");
+    }
+    return 0;
+}
+
+static int scan_and_choose(struct agent *agent, struct agent_work *work, struct scan *scan)
+{
+    struct flash *flash = &agent->flash;
+    struct memory_info memory;
+    struct scan_result found;
+    uint32_t blocks;
+    if (memory_read(&memory) != 0)
+        return fault_set(&work->fail, FAILCODE_MEMORY, "cannot read /proc/meminfo");
+    uint64_t room = choose_room(&memory, agent->target.lifeline);
+    uint64_t all = flash_wire_total(flash, &blocks);
+    enum flash_mode asked = work->choice.asked;
+    /* What surely can be staged is fetched while the disk is still being compared. */
+    bool early = asked == MODE_STAGE || (asked == MODE_AUTO && choose_need(all, blocks) <= room);
+    flash->arena.floor = CHOOSE_RESERVE / 2 + agent->target.lifeline;
+    flash->arena.must_lock = agent->serve_disk == NULL;
+    if ((early && flash_prepare_staging(flash, flash->manifest.block_count, &work->fail) != 0) ||
+        scan_run(scan, early, &agent->worker.report, &found, &work->fail) != 0 ||
+        choose_mode(asked, flash->force, &found, room, &work->choice.reply, &work->fail) != 0)
+        return -1;
+    work->choice.fresh = found.fresh;
+    if (work->choice.reply.mode == MODE_STREAM) {
+        if (flash_prepare_pool(flash, &work->fail) != 0)
+            return -1;
+        return flash_prepare_staging(flash, flash->head_blocks, &work->fail);
+    }
+    if (work->choice.reply.mode == MODE_UNCHANGED || early)
+        return 0;
+    if (flash_prepare_staging(flash, flash->manifest.block_count, &work->fail) != 0)
+        return -1;
+    for (uint32_t i = 0; i < flash->manifest.block_count; i++)
+        if (!flash_is_unmapped(flash, i) && !flash_is_zero(flash, i) &&
+            !(flash_state(flash, i) & BLOCK_SAME))
+            flash_need(flash, i);
+    return 0;
+}
+
+static int job_scan(void *arg)
+{
+    struct agent_work *work = arg;
+    struct agent *agent = work->agent;
+    struct scan scan;
+    if (agent->target.refusal.code != 0) {
+        work->fail = agent->target.refusal;
+        return -1;
+    }
+    if (check_sizes(agent, &work->fail) != 0 ||
+        scan_init(&scan, &agent->disk, &agent->flash, &work->fail) != 0)
+        return -1;
+    int status = scan_and_choose(agent, work, &scan);
+    scan_free(&scan);
+    return status;
+}
+
+static int job_fence(void *arg)
+{
+    struct agent_work *work = arg;
+    struct agent *agent = work->agent;
+    if (agent->serve_disk != NULL)
+        return 0;
+    struct fence_config config = {
+        .target = &agent->target,
+        .switches = &agent->config.switches,
+        .report = &agent->worker.report,
+        .relay = work->peer_pid,
+        .watchdog_owner = agent->watchdog.owner,
+    };
+    if (watchdog_take(&agent->watchdog, &work->fail) != 0)
+        return -1;
+    return fence_raise(&agent->fence, &config, &work->fail);
+}
+
+static int job_write(void *arg)
+{
+    struct agent_work *work = arg;
+    struct agent *agent = work->agent;
+    bool spoiled = false;
+    struct writer writer = {
+        .disk = &agent->disk,
+        .flash = &agent->flash,
+        .report = &agent->worker.report,
+        .switches = &agent->config.switches,
+        .stage = agent->mode == MODE_STAGE,
+        /* A second start compares: much of it is there. */
+        .fresh = work->choice.fresh && !work->destroyed,
+        .destroyed = work->destroyed,
+        .spoiled = &spoiled,
+    };
+    int status = writer_run(&writer, &work->fail);
+    work->destroyed = writer.destroyed;
+    return status;
+}
+
+static int job_undo(void *arg)
+{
+    struct agent_work *work = arg;
+    struct agent *agent = work->agent;
+    if (agent->serve_disk != NULL)
+        return 0;
+    int status = fence_undo(&agent->fence, &agent->worker.report);
+    if (status == 0)
+        watchdog_give_back(&agent->watchdog);
+    return status;
+}
+
+/* --- on the main thread -------------------------------------------------------------------------
+ */
+
+bool jobs_start(struct agent *agent, enum agent_job job)
+{
+    static const worker_job functions[] = {
+        [JOB_PROBE] = job_probe, [JOB_SCAN] = job_scan, [JOB_FENCE] = job_fence,
+        [JOB_WRITE] = job_write, [JOB_UNDO] = job_undo,
+    };
+    if (agent->job != JOB_NONE)
+        return false;
+    agent->work.agent = agent;
+    memset(&agent->work.fail, 0, sizeof agent->work.fail);
+    flash_resume(&agent->flash);
+    agent->job = job;
+    return worker_run(&agent->worker, (int)job, functions[job], &agent->work);
+}
+
+void jobs_reboot(struct agent *agent)
+{
+    session_phase(agent, PHASE_REBOOTING);
+    if (agent->serve_disk != NULL) {
+        session_log(agent, LOG_INFO, "would reboot");
+        agent->quit = true;
+        return;
+    }
+    reboot_now(reboot_prepare());
+}
+
+/* Says what became of the target, once that is certain. */
+static void announce(struct agent *agent, enum fail_state state)
+{
+    uint8_t out[PROTOCOL_SMALL_MAX];
+    agent->failing = false;
+    agent->fail.state = (uint8_t)state;
+    console_print(agent->console, "%s", agent->fail.text);
+    if (state != FAIL_INCOMPLETE)
+        session_phase(agent, PHASE_FAILED);
+    session_send(agent, out, protocol_encode_fail(&agent->fail, out, sizeof out));
+    if (state == FAIL_REBOOTING) {
+        console_print(agent->console, "the old system, untouched, is rebooted");
+        agent->reboot_at = agent_now() + 2000; /* time for the last bytes on the link */
+        agent->rebooting_old = true;
+    } else if (state == FAIL_INCOMPLETE) {
+        console_print(agent->console, "the disk is incomplete; waiting for the controller");
+    }
+}
+
+/* No job runs: undo what was done. */
+static void back_out(struct agent *agent)
+{
+    if (agent->work.destroyed)
+        announce(agent, FAIL_INCOMPLETE);
+    else if (agent->phase < PHASE_FENCING || agent->phase == PHASE_FAILED)
+        announce(agent, FAIL_UNTOUCHED);
+    else
+        jobs_start(agent, JOB_UNDO);
+}
+
+void jobs_fail(struct agent *agent, const struct fail *fail)
+{
+    if (agent->failing || agent->phase == PHASE_FAILED || agent->phase >= PHASE_WRITTEN)
+        return;
+    if (agent->job != JOB_NONE) {
+        if (!flash_abort(&agent->flash, fail)) {
+            if (fail->code == FAILCODE_ABORTED)
+                return; /* too late: it goes on */
+            flash_cancel(&agent->flash, fail);
+        }
+        agent->fail = *fail;
+        agent->failing = true;
+        return; /* jobs_done goes on from here */
+    }
+    if (agent->work.destroyed)
+        return; /* incomplete already, and said so */
+    agent->fail = *fail;
+    agent->failing = true;
+    back_out(agent);
+}
+
+void jobs_check_staged(struct agent *agent)
+{
+    if (agent->phase != PHASE_STAGING || agent->job != JOB_NONE || agent->staging_done)
+        return;
+    pthread_mutex_lock(&agent->flash.lock);
+    bool held = agent->flash.need_count == 0;
+    pthread_mutex_unlock(&agent->flash.lock);
+    if (!held)
+        return;
+    agent->staging_done = true;
+    session_phase(agent, PHASE_STAGED);
+    agent->flash.tally.blocks_same = 0;
+    for (uint32_t i = 0; i < agent->flash.manifest.block_count; i++)
+        agent->flash.tally.blocks_same += flash_state(&agent->flash, i) & BLOCK_SAME;
+    uint8_t out[PROTOCOL_SMALL_MAX];
+    session_send(agent, out,
+                 protocol_encode_tally(FRAME_STAGED, &agent->flash.tally, out, sizeof out));
+}
+
+static void scan_done(struct agent *agent)
+{
+    uint8_t out[PROTOCOL_SMALL_MAX];
+    agent->mode = (enum flash_mode)agent->work.choice.reply.mode;
+    session_send(agent, out, protocol_encode_mode(&agent->work.choice.reply, out, sizeof out));
+    if (agent->mode == MODE_STAGE) {
+        session_phase(agent, PHASE_STAGING);
+        jobs_check_staged(agent);
+    } else {
+        /* Unchanged stays ready as well: the controller says ABORT or hangs up. */
+        session_phase(agent, PHASE_READY);
+    }
+}
+
+static void probe_done(struct agent *agent)
+{
+    uint8_t header[PROTOCOL_HEADER_SIZE];
+    free(agent->facts);
+    agent->facts = agent->work.facts;
+    agent->work.facts = NULL;
+    protocol_put_header(header, FRAME_FACTS, (uint32_t)strlen(agent->facts));
+    session_send(agent, header, sizeof header);
+    session_send(agent, (const uint8_t *)agent->facts, strlen(agent->facts));
+}
+
+static void job_failed(struct agent *agent, enum agent_job job)
+{
+    if (!agent->failing)
+        agent->fail = agent->work.fail;
+    agent->failing = true;
+    if (job == JOB_UNDO)
+        announce(agent, FAIL_REBOOTING);
+    else if (job == JOB_FENCE) /* it has undone what it could */
+        announce(agent, agent->fence.irreversible ? FAIL_REBOOTING : FAIL_UNTOUCHED);
+    else
+        back_out(agent);
+}
+
+void jobs_done(struct agent *agent, enum agent_job job, int status)
+{
+    uint8_t out[PROTOCOL_SMALL_MAX];
+    agent->job = JOB_NONE;
+    if (status != 0) {
+        job_failed(agent, job);
+        return;
+    }
+    switch (job) {
+    case JOB_UNDO:
+        announce(agent, FAIL_UNTOUCHED);
+        return;
+    case JOB_PROBE:
+        probe_done(agent);
+        break;
+    case JOB_SCAN:
+        if (!agent->failing)
+            scan_done(agent);
+        break;
+    case JOB_FENCE:
+        session_phase(agent, PHASE_FENCED);
+        if (!agent->failing)
+            session_send(agent, out, protocol_encode_empty(FRAME_FENCED, out, sizeof out));
+        break;
+    case JOB_WRITE:
+        memset(&agent->fail, 0, sizeof agent->fail);
+        agent->failing = false;
+        session_phase(agent, PHASE_WRITTEN);
+        agent->last_command = agent_now();
+        session_send(agent, out,
+                     protocol_encode_tally(FRAME_WRITTEN, &agent->flash.tally, out, sizeof out));
+        break;
+    case JOB_NONE:
+        break;
+    }
+    if (agent->failing) /* told to give up while the job was ending */
+        back_out(agent);
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The main thread: connections, the worker's events, timers. */
+#include "agent.h"
+#include "console.h"
+#include "fault.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TICK              200              /* ms */
+#define STRANGER_PATIENCE 10000            /* ms until a connection must have proven itself */
+#define LONELY_UNTOUCHED  (10 * 60 * 1000) /* ms without a controller until the agent ends */
+#define LONELY_FENCED     (60 * 1000)      /* … until a fence is taken down again */
+#define WRITTEN_PATIENCE  (30 * 1000) /* … without a command until a finished disk is booted */
+#define NOTICE_EVERY      (60 * 1000) /* … between notices on the console */
+
+int64_t agent_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int agent_init(struct agent *agent)
+{
+    agent->disk.fd = -1;
+    agent->watchdog.fd = -1;
+    agent->started = (int64_t)time(NULL);
+    agent->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    agent->alone_since = agent_now();
+    agent->work.agent = agent;
+    lifeline_token(agent->config.key, agent->token);
+    if (agent->wake_fd < 0 || flash_init(&agent->flash, agent->wake_fd) != 0 ||
+        intake_init(&agent->intake, &agent->flash) != 0 ||
+        worker_start(&agent->worker, agent->wake_fd) != 0)
+        return -1;
+    return 0;
+}
+
+/* --- connections ------------------------------------------------------------------------------ */
+
+static void drop_peer(struct agent *agent, unsigned slot)
+{
+    struct peer *peer = agent->peers[slot];
+    agent->peers[slot] = NULL;
+    if (peer == agent->active) {
+        agent->active = NULL;
+        agent->alone_since = agent_now();
+        /* What was asked for over this connection has to be asked for again. */
+        intake_forget(&agent->intake);
+    }
+    peer_free(peer);
+}
+
+/* A free slot; the stranger who has waited longest makes room when there is none. */
+static int find_slot(struct agent *agent)
+{
+    int oldest = -1;
+    for (unsigned i = 0; i < AGENT_PEERS_MAX; i++) {
+        struct peer *peer = agent->peers[i];
+        if (peer == NULL)
+            return (int)i;
+        if (!peer->authenticated && (oldest < 0 || peer->deadline < agent->peers[oldest]->deadline))
+            oldest = (int)i;
+    }
+    if (oldest >= 0)
+        drop_peer(agent, (unsigned)oldest);
+    return oldest;
+}
+
+static void accept_peer(struct agent *agent, int listener, enum peer_kind kind)
+{
+    struct ucred cred = {0};
+    socklen_t size = sizeof cred;
+    int one = 1, fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return;
+    if (kind == PEER_UNIX && (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) != 0 ||
+                              (cred.uid != 0 && cred.uid != agent->config.uid))) {
+        close(fd);
+        return;
+    }
+    if (kind == PEER_TCP)
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+    int slot = find_slot(agent);
+    if (slot < 0) {
+        close(fd);
+        return;
+    }
+    struct peer *peer = peer_new(kind, fd, fd, agent->config.key, agent_now() + STRANGER_PATIENCE);
+    if (peer != NULL)
+        peer->pid = cred.pid;
+    agent->peers[slot] = peer;
+}
+
+/* All whole frames that have come. -1: the connection must end. */
+static int take_frames(struct agent *agent, struct peer *peer)
+{
+    size_t at = 0;
+    while (!peer->ending) {
+        struct frame frame;
+        int64_t n = protocol_parse(peer->in + at, peer->in_size - at, &frame);
+        if (n < 0 ||
+            (n == 0 && frame.size > 0 && !peer->authenticated && frame.type != FRAME_HELLO))
+            return -1;
+        if (n == 0)
+            break;
+        if (session_frame(agent, peer, &frame) != 0) {
+            peer->ending = true;
+            break;
+        }
+        at += (size_t)n;
+    }
+    peer_consume(peer, at);
+    return 0;
+}
+
+static void serve_peer(struct agent *agent, unsigned slot)
+{
+    struct peer *peer = agent->peers[slot];
+    for (unsigned i = 0; i < 16; i++) { /* others get their turn */
+        int got = peer_receive(peer);
+        if (got < 0 || take_frames(agent, peer) != 0) {
+            drop_peer(agent, slot);
+            return;
+        }
+        if (got == 0 || peer->ending)
+            break;
+    }
+}
+
+/* --- the worker's events ------------------------------------------------------------------------
+ */
+
+static void take_events(struct agent *agent)
+{
+    struct event *event;
+    uint64_t count;
+    ssize_t ignored = read(agent->wake_fd, &count, sizeof count);
+    (void)ignored;
+    while ((event = worker_next(&agent->worker)) != NULL) {
+        if (event->kind == EVENT_PHASE)
+            session_phase(agent, event->phase);
+        else if (event->kind == EVENT_LOG)
+            session_log(agent, event->level, event->text);
+        else
+            jobs_done(agent, (enum agent_job)event->job, event->status);
+        free(event);
+    }
+    jobs_check_staged(agent);
+}
+
+/* --- timers -------------------------------------------------------------------------------------
+ */
+
+static void check_lonely(struct agent *agent, int64_t now)
+{
+    struct fail fail;
+    int64_t alone = agent->alone_since == 0 ? 0 : now - agent->alone_since;
+    bool destructive = agent->phase >= PHASE_ERASING_HEAD && agent->phase <= PHASE_WRITING_HEAD;
+    if (alone == 0)
+        return;
+    if (agent->phase == PHASE_FAILED && agent->job == JOB_NONE && agent->reboot_at == 0)
+        agent->quit = true;
+    else if (agent->serve_disk != NULL && agent->unix_listener < 0 && agent->tcp_listener < 0 &&
+             (agent->phase < PHASE_FENCED || agent->mode != MODE_STAGE))
+        agent->quit = true; /* nobody can come back */
+    else if (agent->phase < PHASE_FENCING && alone > LONELY_UNTOUCHED)
+        agent->quit = true;
+    else if (agent->phase == PHASE_FENCED && alone > LONELY_FENCED) {
+        fault_set(&fail, FAILCODE_ABORTED, "the controller has been gone for %d s",
+                  LONELY_FENCED / 1000);
+        jobs_fail(agent, &fail);
+    } else if (destructive && now - agent->last_notice > NOTICE_EVERY) {
+        agent->last_notice = now;
+        console_print(agent->console,
+                      "the disk is incomplete: DO NOT POWER OFF, waiting for %s (run %s)",
+                      agent->config.controller, agent->config.run_id);
+    }
+}
+
+static void check_timers(struct agent *agent)
+{
+    int64_t now = agent_now();
+    watchdog_feed(&agent->watchdog, now);
+    for (unsigned i = 0; i < AGENT_PEERS_MAX; i++) {
+        struct peer *peer = agent->peers[i];
+        if (peer == NULL)
+            continue;
+        bool late = !peer->authenticated && now > peer->deadline;
+        if (late || (peer->ending &&
+                     (peer_pending(peer) == 0 || peer_flush(peer) != 0 || peer_pending(peer) == 0)))
+            drop_peer(agent, i);
+    }
+    check_lonely(agent, now);
+    int64_t patience = agent->serve_disk == NULL ? WRITTEN_PATIENCE : 0;
+    if (agent->phase == PHASE_WRITTEN && agent->reboot_at == 0 &&
+        now - agent->last_command > (agent->active == NULL ? patience : WRITTEN_PATIENCE))
+        agent->reboot_at = now;
+    if (agent->reboot_at != 0 && now >= agent->reboot_at && agent->phase != PHASE_REBOOTING)
+        jobs_reboot(agent);
+}
+
+/* --- loop ---------------------------------------------------------------------------------------
+ */
+
+struct poll_set {
+    struct pollfd fds[3 + 2 * AGENT_PEERS_MAX];
+    unsigned count;
+    int in_at[AGENT_PEERS_MAX]; /* index into fds, -1: none */
+    int out_at[AGENT_PEERS_MAX];
+};
+
+static int poll_add(struct poll_set *set, int fd, short events)
+{
+    if (fd < 0 || events == 0)
+        return -1;
+    set->fds[set->count] = (struct pollfd){.fd = fd, .events = events};
+    return (int)set->count++;
+}
+
+static bool poll_ready(const struct poll_set *set, int at)
+{
+    return at >= 0 && set->fds[at].revents != 0;
+}
+
+int agent_loop(struct agent *agent)
+{
+    while (!agent->quit) {
+        struct poll_set set = {.count = 0};
+        int wake = poll_add(&set, agent->wake_fd, POLLIN);
+        int local = poll_add(&set, agent->unix_listener, POLLIN);
+        int tcp = poll_add(&set, agent->tcp_listener, POLLIN);
+        for (unsigned i = 0; i < AGENT_PEERS_MAX; i++) {
+            struct peer *peer = agent->peers[i];
+            set.in_at[i] = peer == NULL || peer->ending ? -1 : poll_add(&set, peer->in_fd, POLLIN);
+            set.out_at[i] = peer == NULL || peer_pending(peer) == 0
+                                ? -1
+                                : poll_add(&set, peer->out_fd, POLLOUT);
+        }
+        if (poll(set.fds, set.count, TICK) < 0 && errno != EINTR)
+            return 1;
+        if (poll_ready(&set, wake))
+            take_events(agent);
+        for (unsigned i = 0; i < AGENT_PEERS_MAX; i++) {
+            if (poll_ready(&set, set.out_at[i]) && agent->peers[i] != NULL &&
+                peer_flush(agent->peers[i]) != 0)
+                drop_peer(agent, i);
+            if (poll_ready(&set, set.in_at[i]) && agent->peers[i] != NULL)
+                serve_peer(agent, i);
+        }
+        /* After the others: a new connection may take the slot of one that was just dropped. */
+        if (poll_ready(&set, local))
+            accept_peer(agent, agent->unix_listener, PEER_UNIX);
+        if (poll_ready(&set, tcp))
+            accept_peer(agent, agent->tcp_listener, PEER_TCP);
+        session_pump(agent);
+        check_timers(agent);
+    }
+    for (unsigned i = 0; i < AGENT_PEERS_MAX; i++)
+        if (agent->peers[i] != NULL)
+            peer_flush(agent->peers[i]);
+    return 0;
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Leaving a system whose root file system must not be touched any more. */
+#ifndef REBOOT_H
+#define REBOOT_H
+
+/* Opens what a later reboot_now needs; returns a descriptor of /proc/sysrq-trigger or -1. */
+int reboot_prepare(void);
+/* By system call and without sync, on a thread of its own; after 30 s by SysRq-b. Returns at once.
+ */
+void reboot_now(int sysrq_fd);
+
+#endif

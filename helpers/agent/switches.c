@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "switches.h"
+
+#include "text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef AGENT_TEST_SWITCHES
+bool switch_parse(struct switches *switches, const char *text)
+{
+    static const char *const names[SWITCH_COUNT] = {
+        [SWITCH_NO_KILL] = "no-kill",         [SWITCH_NO_SWAPOFF] = "no-swapoff",
+        [SWITCH_NO_REMOUNT] = "no-remount",   [SWITCH_NO_SHUTDOWN] = "no-shutdown-ioctl",
+        [SWITCH_NO_ROSET] = "no-roset",       [SWITCH_NO_PIN] = "no-pin",
+        [SWITCH_NO_READBACK] = "no-readback",
+    };
+    for (int i = 0; i < SWITCH_COUNT; i++)
+        if (strcmp(text, names[i]) == 0) {
+            switches->on[i] = true;
+            return true;
+        }
+    if (text_starts(text, "corrupt-write=")) {
+        switches->corrupt_write = 1 + atoll(strchr(text, '=') + 1);
+        return true;
+    }
+    if (text_starts(text, "corrupt-always=")) {
+        switches->corrupt_always = 1 + atoll(strchr(text, '=') + 1);
+        return true;
+    }
+    if (!text_starts(text, "die-at="))
+        return false;
+    for (int phase = PHASE_SCANNING; phase < PHASE_COUNT; phase++)
+        if (strcmp(strchr(text, '=') + 1, protocol_phase_name((enum agent_phase)phase)) == 0) {
+            switches->die_at = (enum agent_phase)phase;
+            return true;
+        }
+    return false;
+}
+#else
+/* ISO C forbids an empty file. */
+typedef int switches_unused;
+#endif

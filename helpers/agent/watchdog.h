@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The hardware watchdog: whoever feeds it now may die with the old system. */
+#ifndef WATCHDOG_H
+#define WATCHDOG_H
+
+#include "protocol/protocol.h"
+
+#include <sys/types.h>
+
+struct watchdog {
+    bool present; /* the device has one */
+    pid_t owner;  /* process that holds it open; 0: nobody */
+    char owner_name[32];
+    bool ours;        /* taken over: fed by watchdog_feed */
+    int fd;           /* -1: not held */
+    int64_t fed;      /* ms */
+    unsigned timeout; /* seconds, once ours */
+};
+
+/* Looks who holds it. */
+void watchdog_look(struct watchdog *watchdog);
+/* Takes it over from PID 1 (its runtime watchdog set to 0 first); another owner is left alone.
+ * FAILCODE_REFUSED when it cannot be taken. */
+int watchdog_take(struct watchdog *watchdog, struct fail *fail);
+/* Called often; does something every few seconds. now: monotonic ms. */
+void watchdog_feed(struct watchdog *watchdog, int64_t now);
+/* Backed out: closes it the magic way and gives it back to PID 1. */
+void watchdog_give_back(struct watchdog *watchdog);
+
+#endif

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "writer.h"
+
+#include "fault.h"
+#include "intake.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#define ROUNDS_MAX         3u  /* of repairs after reading back */
+#define WRITE_TRIES        3u  /* of one write that the disk refuses */
+#define BACKUP_GPT_SECTORS 33u /* 32 of entries and the header (UEFI 2.10, 5.3) */
+
+static uint64_t offset_of(const struct writer *w, uint32_t index)
+{
+    return (uint64_t)index * w->flash->manifest.block_size;
+}
+
+static int io_fault(const struct writer *w, const char *what, uint64_t offset, struct fail *fail)
+{
+    fault_set(fail, FAILCODE_IO, "cannot %s %s at byte %llu: %s", what, w->disk->path,
+              (unsigned long long)offset, strerror(errno));
+    return fault_remedy(fail, "the disk or card is worn out or disconnected: replace it");
+}
+
+static void spoil(struct writer *w, uint32_t index)
+{
+#ifdef AGENT_TEST_SWITCHES
+    bool once = w->switches->corrupt_write == (int64_t)index + 1 && !*w->spoiled;
+    if (!once && w->switches->corrupt_always != (int64_t)index + 1)
+        return;
+    *w->spoiled = true;
+    if (disk_read(w->disk, w->scan.buffer, DISK_ALIGN, offset_of(w, index)) != 0)
+        return;
+    w->scan.buffer[17] ^= 0x40;
+    disk_write(w->disk, w->scan.buffer, DISK_ALIGN, offset_of(w, index));
+#else
+    (void)w;
+    (void)index;
+#endif
+}
+
+static int write_block(struct writer *w, uint32_t index, const uint8_t *data, struct fail *fail)
+{
+    struct flash *flash = w->flash;
+    uint32_t size = flash_block_size(flash, index);
+    int status = -1;
+    for (unsigned i = 0; i < WRITE_TRIES && status != 0; i++)
+        status = disk_write(w->disk, data, size, offset_of(w, index));
+    if (status != 0)
+        return io_fault(w, "write", offset_of(w, index), fail);
+    flash_set_state(flash, index, BLOCK_SAME | BLOCK_WRITTEN, 0);
+    flash_count_written(flash, size);
+    atomic_fetch_add(&flash->done, 1);
+    spoil(w, index);
+    return 0;
+}
+
+static int write_zeros(struct writer *w, uint32_t first, uint32_t count, struct fail *fail)
+{
+    struct flash *flash = w->flash;
+    uint64_t size = 0;
+    for (uint32_t i = 0; i < count; i++)
+        size += flash_block_size(flash, first + i);
+    if (disk_zero(w->disk, offset_of(w, first), size, w->scan.buffer, SCAN_CHUNK) != 0)
+        return io_fault(w, "zero", offset_of(w, first), fail);
+    for (uint32_t i = 0; i < count; i++)
+        flash_set_state(flash, first + i, BLOCK_SAME | BLOCK_WRITTEN, 0);
+    flash_count_written(flash, size);
+    atomic_fetch_add(&flash->done, count);
+    return 0;
+}
+
+static int write_staged(struct writer *w, uint32_t index, struct fail *fail)
+{
+    struct flash *flash = w->flash;
+    const struct staged *staged = flash_staged(flash, index);
+    if (staged == NULL || intake_unpack(w->zstd, staged, w->block, flash_block_size(flash, index)))
+        return fault_set(fail, FAILCODE_MEMORY, "staged block %u is not whole any more", index);
+    return write_block(w, index, w->block, fail);
+}
+
+static bool must_write(struct writer *w, uint32_t index)
+{
+    return !flash_is_unmapped(w->flash, index) && !(flash_state(w->flash, index) & BLOCK_SAME);
+}
+
+/* --- before the first byte -------------------------------------------------------------------- */
+
+/* After this each block of the range is marked as what the fenced disk holds, and what stage mode
+ * or the head still lacks was asked for. */
+static int compare(struct writer *w, uint32_t first, uint32_t end, struct fail *fail)
+{
+    struct flash *flash = w->flash;
+    while (first < end) {
+        struct scan_chunk chunk;
+        if (flash_is_cancelled(flash, fail) ||
+            scan_next(&w->scan, first, end, true, &chunk, fail) != 0)
+            return -1;
+        for (uint32_t k = 0; k < chunk.count; k++) {
+            uint32_t i = first + k;
+            if (!chunk.compared[k])
+                continue;
+            bool head = i < flash->head_blocks, zero = flash_is_zero(flash, i);
+            flash_set_state(flash, i, chunk.same[k] ? BLOCK_SAME : 0, BLOCK_SAME);
+            /* The head is erased though it may be right: what it holds is kept for the end. */
+            if (head && chunk.same[k] && !zero && flash_keep(flash, i, chunk.data[k], fail) != 0)
+                return -1;
+            if (!chunk.same[k] && !zero && i < flash->staged_count)
+                flash_need(flash, i);
+        }
+        first += chunk.count;
+        atomic_fetch_add(&flash->done, chunk.count);
+    }
+    return 0;
+}
+
+static int prepare(struct writer *w, struct fail *fail)
+{
+    struct flash *flash = w->flash;
+    uint32_t count = flash->manifest.block_count;
+    atomic_store(&flash->done, 0);
+    atomic_store(&flash->total, count);
+    if (w->fresh) {
+        for (uint32_t i = 0; i < flash->staged_count; i++)
+            if (!flash_is_unmapped(flash, i) && !flash_is_zero(flash, i))
+                flash_need(flash, i);
+    } else if (compare(w, 0, w->stage ? count : flash->head_blocks, fail) != 0) {
+        return -1;
+    }
+    return flash_wait_held(flash, fail);
+}
+
+/* An image made for 512-byte sectors has its tables in the wrong place on a disk with larger ones.
+ */
+static int check_sectors(struct writer *w, struct fail *fail)
+{
+    uint32_t sector = w->disk->logical_sector;
+    const struct staged *staged = flash_staged(w->flash, 0);
+    if (sector == 512 || staged == NULL ||
+        intake_unpack(w->zstd, staged, w->block, flash_block_size(w->flash, 0)) != 0 ||
+        flash_block_size(w->flash, 0) < 4096 + 8)
+        return 0;
+    const uint8_t *b = w->block;
+    bool gpt_512 = memcmp(b + 512, "EFI PART", 8) == 0, mbr = b[510] == 0x55 && b[511] == 0xaa;
+    bool gpt_here = memcmp(b + sector, "EFI PART", 8) == 0, beyond = false;
+    for (unsigned i = 0; mbr && !gpt_here && i < 4; i++) {
+        const uint8_t *e = b + 446 + 16 * i;
+        uint64_t start = e[8] | (uint64_t)e[9] << 8 | (uint64_t)e[10] << 16 | (uint64_t)e[11] << 24;
+        uint64_t size =
+            e[12] | (uint64_t)e[13] << 8 | (uint64_t)e[14] << 16 | (uint64_t)e[15] << 24;
+        beyond = beyond || (e[4] != 0 && (start + size) * sector > w->flash->manifest.image_size);
+    }
+    if (!gpt_512 && !beyond)
+        return 0;
+    fault_set(fail, FAILCODE_DISK,
+              "%s has %u-byte sectors, the image's partition table counts in 512-byte ones",
+              w->disk->path, sector);
+    return fault_remedy(fail, "use an image made for %u-byte sectors", sector);
+}
+
+/* --- head ------------------------------------------------------------------------------------- */
+
+static uint64_t head_size(const struct writer *w)
+{
+    uint64_t size = (uint64_t)w->flash->head_blocks * w->flash->manifest.block_size;
+    uint64_t whole =
+        (w->flash->manifest.image_size + w->disk->align - 1) / w->disk->align * w->disk->align;
+    return size < whole ? size : whole;
+}
+
+/* A backup table at the disk's end that the image does not cover would bring the old one back. */
+static int erase_backup_table(struct writer *w, struct fail *fail)
+{
+    uint64_t size = w->disk->size, sector = w->disk->logical_sector, align = w->disk->align;
+    uint64_t image_end = (w->flash->manifest.image_size + align - 1) / align * align;
+    if (size < (BACKUP_GPT_SECTORS + 1) * sector)
+        return 0;
+    uint64_t last = (size - sector) / align * align, start;
+    if (image_end >= size ||
+        disk_read(w->disk, w->block, align > sector ? align : sector, last) != 0)
+        return 0;
+    if (memcmp(w->block + (size - sector - last), "EFI PART", 8) != 0)
+        return 0;
+    start = (size - BACKUP_GPT_SECTORS * sector) / align * align;
+    start = start > image_end ? start : image_end;
+    report_log(w->report, LOG_INFO, "the old backup partition table at the disk's end is erased");
+    if (disk_zero(w->disk, start, size - start, w->scan.buffer, SCAN_CHUNK) != 0)
+        return io_fault(w, "zero", start, fail);
+    return 0;
+}
+
+static int erase_head(struct writer *w, struct fail *fail)
+{
+    uint64_t size = head_size(w);
+    w->destroyed = true;
+    for (uint32_t i = 0; i < w->flash->head_blocks; i++)
+        flash_set_state(w->flash, i, 0, BLOCK_SAME);
+    if (disk_zero(w->disk, 0, size, w->scan.buffer, SCAN_CHUNK) != 0)
+        return io_fault(w, "zero", 0, fail);
+    if (erase_backup_table(w, fail) != 0)
+        return -1;
+    if (disk_flush(w->disk) != 0)
+        return io_fault(w, "flush", 0, fail);
+    for (uint64_t at = 0; at < size; at += SCAN_CHUNK) {
+        size_t n = size - at < SCAN_CHUNK ? (size_t)(size - at) : SCAN_CHUNK;
+        if (disk_read(w->disk, w->scan.buffer, n, at) != 0)
+            return io_fault(w, "read", at, fail);
+        if (w->scan.buffer[0] != 0 || memcmp(w->scan.buffer, w->scan.buffer + 1, n - 1) != 0)
+            return fault_set(fail, FAILCODE_IO, "%s does not keep zeros written to its head",
+                             w->disk->path);
+    }
+    return 0;
+}
+
+static int write_head(struct writer *w, struct fail *fail)
+{
+    struct flash *flash = w->flash;
+    for (unsigned round = 0; round <= ROUNDS_MAX; round++) {
+        struct scan_chunk chunk;
+        uint32_t bad = 0;
+        /* The first block, with the partition table, is the very last. */
+        for (uint32_t i = flash->head_blocks; i-- > 0;)
+            if (must_write(w, i) && (flash_is_zero(flash, i) ? write_zeros(w, i, 1, fail)
+                                                             : write_staged(w, i, fail)) != 0)
+                return -1;
+        if (disk_flush(w->disk) != 0)
+            return io_fault(w, "flush", 0, fail);
+        for (uint32_t first = 0; first < flash->head_blocks; first += chunk.count) {
+            if (scan_next(&w->scan, first, flash->head_blocks, true, &chunk, fail) != 0)
+                return -1;
+            for (uint32_t k = 0; k < chunk.count; k++) {
+                if (!chunk.compared[k])
+                    continue;
+                flash->tally.bytes_verified += flash_block_size(flash, first + k);
+                if (chunk.same[k])
+                    continue;
+                flash_set_state(flash, first + k, 0, BLOCK_SAME);
+                bad++;
+            }
+        }
+        if (bad == 0)
+            return 0;
+        flash->tally.blocks_repaired += bad;
+    }
+    return fault_set(fail, FAILCODE_IO, "the head of %s reads back wrong after %u repairs",
+                     w->disk->path, ROUNDS_MAX);
+}
+
+/* --- body ------------------------------------------------------------------------------------- */
+
+/* Writes what has come from the controller; wait: until all of it has come. */
+static int drain(struct writer *w, bool wait, struct fail *fail)
+{
+    struct ready_block block;
+    for (;;) {
+        switch (flash_take_ready(w->flash, wait, &block)) {
+        case TAKE_BLOCK: {
+            int status = write_block(w, block.index, block.data, fail);
+            flash_release(w->flash, block.data);
+            if (status != 0)
+                return -1;
+            break;
+        }
+        case TAKE_CANCELLED:
+            flash_is_cancelled(w->flash, fail);
+            return -1;
+        case TAKE_NOTHING:
+        case TAKE_ALL_DONE:
+            return 0;
+        }
+    }
+}
+
+/* The run of zero blocks to be written from i on. */
+static uint32_t zero_run(struct writer *w, uint32_t i, uint32_t end)
+{
+    uint32_t n = 0;
+    while (i + n < end && flash_is_zero(w->flash, i + n) && must_write(w, i + n))
+        n++;
+    return n;
+}
+
+/* Writes or asks for all blocks of the range that are not on the disk yet. */
+static int write_range(struct writer *w, uint32_t first, uint32_t end, struct fail *fail)
+{
+    for (uint32_t i = first; i < end;) {
+        uint32_t zeros = zero_run(w, i, end);
+        if (zeros > 0 && write_zeros(w, i, zeros, fail) != 0)
+            return -1;
+        i += zeros;
+        if (i >= end)
+            break;
+        if (zeros == 0 && must_write(w, i)) {
+            if (flash_staged(w->flash, i) != NULL) {
+                if (write_staged(w, i, fail) != 0)
+                    return -1;
+            } else {
+                flash_need(w->flash, i);
+            }
+        }
+        i += zeros == 0;
+        if (flash_is_cancelled(w->flash, fail) || drain(w, false, fail) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Stream mode on a disk that has some of the image: compared while blocks are on their way. */
+static int compare_and_write(struct writer *w, struct fail *fail)
+{
+    uint32_t count = w->flash->manifest.block_count;
+    uint32_t per_chunk = SCAN_CHUNK / w->flash->manifest.block_size;
+    for (uint32_t first = w->flash->head_blocks; first < count;) {
+        uint32_t end = first - first % per_chunk + per_chunk;
+        end = end < count ? end : count;
+        uint32_t before = atomic_load(&w->flash->done);
+        if (compare(w, first, end, fail) != 0)
+            return -1;
+        atomic_store(&w->flash->done, before);
+        if (write_range(w, first, end, fail) != 0)
+            return -1;
+        first = end;
+    }
+    return drain(w, true, fail);
+}
+
+static uint32_t count_left(struct writer *w)
+{
+    uint32_t left = 0;
+    for (uint32_t i = w->flash->head_blocks; i < w->flash->manifest.block_count; i++)
+        left += must_write(w, i);
+    return left;
+}
+
+static int write_body(struct writer *w, struct fail *fail)
+{
+    uint32_t count = w->flash->manifest.block_count;
+    atomic_store(&w->flash->done, 0);
+    if (!w->stage && !w->fresh) {
+        atomic_store(&w->flash->total, count);
+        return compare_and_write(w, fail);
+    }
+    atomic_store(&w->flash->total, count_left(w));
+    if (write_range(w, w->flash->head_blocks, count, fail) != 0)
+        return -1;
+    return drain(w, true, fail);
+}
+
+/* Every block behind the head as the medium gives it back. Returns the number of bad ones in *bad.
+ */
+static int read_back(struct writer *w, uint32_t *bad, struct fail *fail)
+{
+    struct flash *flash = w->flash;
+    uint32_t count = flash->manifest.block_count;
+    atomic_store(&flash->done, 0);
+    atomic_store(&flash->total, count);
+    *bad = 0;
+    for (uint32_t first = flash->head_blocks; first < count;) {
+        struct scan_chunk chunk;
+        if (flash_is_cancelled(flash, fail) ||
+            scan_next(&w->scan, first, count, true, &chunk, fail) != 0)
+            return -1;
+        for (uint32_t k = 0; k < chunk.count; k++) {
+            if (!chunk.compared[k])
+                continue;
+            flash->tally.bytes_verified += flash_block_size(flash, first + k);
+            if (chunk.same[k])
+                continue;
+            flash_set_state(flash, first + k, 0, BLOCK_SAME);
+            (*bad)++;
+        }
+        first += chunk.count;
+        atomic_store(&flash->done, first);
+    }
+    return 0;
+}
+
+static int write_and_verify(struct writer *w, struct fail *fail)
+{
+    uint32_t bad = 0;
+    for (unsigned round = 0; round <= ROUNDS_MAX; round++) {
+        report_phase(w->report, PHASE_WRITING);
+        int status = round == 0 ? write_body(w, fail)
+                                : write_range(w, w->flash->head_blocks,
+                                              w->flash->manifest.block_count, fail);
+        if (status != 0 || (round > 0 && drain(w, true, fail) != 0))
+            return -1;
+        if (w->stage && flash_wait_held(w->flash, fail) != 0)
+            return -1;
+        /* Repairs that had to be staged first. */
+        if (w->stage && write_range(w, w->flash->head_blocks, w->flash->manifest.block_count, fail))
+            return -1;
+        if (disk_flush(w->disk) != 0)
+            return io_fault(w, "flush", 0, fail);
+        if (switch_is_on(w->switches, SWITCH_NO_READBACK))
+            return 0;
+        report_phase(w->report, PHASE_READING_BACK);
+        if (read_back(w, &bad, fail) != 0)
+            return -1;
+        if (bad == 0)
+            return 0;
+        report_log(w->report, LOG_WARNING, "%u blocks read back wrong, written again", bad);
+        w->flash->tally.blocks_repaired += bad;
+    }
+    fault_set(fail, FAILCODE_IO, "%u blocks of %s read back wrong after %u repairs", bad,
+              w->disk->path, ROUNDS_MAX);
+    return fault_remedy(fail, "the disk or card is worn out or a fake: replace it");
+}
+
+static void finish_tally(struct writer *w)
+{
+    struct flash *flash = w->flash;
+    flash->tally.blocks_same = 0;
+    for (uint32_t i = 0; i < flash->manifest.block_count; i++)
+        if (!flash_is_unmapped(flash, i) && !(flash_state(flash, i) & BLOCK_WRITTEN))
+            flash->tally.blocks_same++;
+}
+
+int writer_run(struct writer *w, struct fail *fail)
+{
+    int status = -1;
+    if (scan_init(&w->scan, w->disk, w->flash, fail) != 0)
+        return -1;
+    w->zstd = ZSTD_createDCtx();
+    if (w->zstd == NULL ||
+        posix_memalign((void **)&w->block, DISK_ALIGN, PROTOCOL_BLOCK_MAX) != 0) {
+        w->block = NULL;
+        fault_set(fail, FAILCODE_MEMORY, "out of memory");
+        goto end;
+    }
+    if (prepare(w, fail) != 0 || check_sectors(w, fail) != 0 || flash_commit(w->flash, fail) != 0)
+        goto end;
+    report_phase(w->report, PHASE_ERASING_HEAD);
+    if (erase_head(w, fail) != 0 || write_and_verify(w, fail) != 0)
+        goto end;
+    report_phase(w->report, PHASE_WRITING_HEAD);
+    if (write_head(w, fail) != 0)
+        goto end;
+    finish_tally(w);
+    status = 0;
+end:
+    if (status != 0 && w->destroyed)
+        fail->state = FAIL_INCOMPLETE;
+    free(w->block);
+    ZSTD_freeDCtx(w->zstd);
+    scan_free(&w->scan);
+    return status;
+}
