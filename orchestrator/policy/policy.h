@@ -87,8 +87,9 @@ struct policy_run *policy_run_new(struct policy_set *set, const struct ff_policy
  * or undo is called first. Once for each run. */
 void policy_run_stop(struct policy_run *run, uint64_t timeout, policy_verdict verdict, void *arg);
 
-/* Undo; may be called while a stop is under way (which then is cut off, its verdict dropped). GO at
- * once where there was no stop, or where the policy cannot undo. */
+/* Undo; may be called while a stop is under way (which then is cut off, its verdict dropped), and
+ * again when an undo failed or was cut off by a dead link. GO where there was no stop, or where the
+ * policy cannot undo. */
 void policy_run_undo(struct policy_run *run, uint64_t timeout, policy_verdict verdict, void *arg);
 
 /* Cancels whatever is under way, calls the policy's end, frees; may be called from a verdict, not

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "work.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void work_finish_no_memory(const struct ff_host *host, struct ff_target *target)
+{
+    host->finish(target, FF_VERDICT_FAIL, "no memory, or no link to the device");
+}
+
+void work_finish_failed(const struct ff_host *host, struct ff_target *target, const char *what,
+                        const struct ff_result *result)
+{
+    char reason[300];
+    const char *detail = result->error[0] != '\0' ? result->error
+                         : result->err[0] != '\0' ? result->err
+                                                  : "no message";
+    snprintf(reason, sizeof reason, "%s failed (exit status %d): %.*s", what, result->exit_status,
+             (int)strcspn(detail, "\r\n"), detail);
+    host->finish(target, FF_VERDICT_FAIL, reason);
+}
+
+void work_names(char *out, size_t out_size, const struct units *units, bool only_running)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < units->count; i++) {
+        const struct unit *unit = &units->items[i];
+        if (unit->state != UNIT_TO_STOP || (only_running && !unit->running))
+            continue;
+        if (used + strlen(unit->name) + 8 > out_size) {
+            snprintf(out + used, out_size - used, " …");
+            return;
+        }
+        used +=
+            (size_t)snprintf(out + used, out_size - used, "%s%s", used > 0 ? " " : "", unit->name);
+    }
+}
+
+void work_run(const struct ff_host *host, struct ff_target *target, const char *begin,
+              enum unit_state state, bool only_running, unsigned timeout_ms,
+              ff_command_callback callback)
+{
+    struct work *work = target->policy_data;
+    char *command = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&command, &size);
+    bool complete = stream != NULL;
+    if (complete)
+        fprintf(stream, "LC_ALL=C systemctl %s --", begin);
+    for (size_t i = 0; complete && i < work->units.count; i++) {
+        struct unit *unit = &work->units.items[i];
+        if (unit->state != state || (only_running && !unit->running))
+            continue;
+        if (unit->quoted == NULL)
+            unit->quoted = host->quote(target, unit->name);
+        complete = unit->quoted != NULL;
+        if (complete)
+            fprintf(stream, " %s", unit->quoted);
+    }
+    if (stream != NULL && fclose(stream) != 0)
+        complete = false;
+    if (!complete || host->run(target, command, timeout_ms, callback, NULL) != 0)
+        work_finish_no_memory(host, target);
+    free(command);
+}

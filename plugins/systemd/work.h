@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the policy has to do on one device (target->policy_data). */
+#ifndef SYSTEMD_WORK_H
+#define SYSTEMD_WORK_H
+
+#include "units.h"
+
+#include <fleetflash/policy.h>
+
+#define COMMAND_TIMEOUT_MS 30000u
+#define KILL_WAIT_MS       10000u
+
+struct work {
+    struct units units;
+    char **patterns; /* each with its unit type */
+    size_t pattern_count;
+    uint64_t timeout_ms;
+    uint64_t deadline; /* of the wait at hand, monotonic ms */
+    bool stop_asked;   /* undo has something to do */
+    bool killed;
+};
+
+/* Runs "systemctl begin -- UNIT…" over the units in a state; only_running leaves out those seen
+ * down. Finishes as FAIL when it cannot. */
+void work_run(const struct ff_host *host, struct ff_target *target, const char *begin,
+              enum unit_state state, bool only_running, unsigned timeout_ms,
+              ff_command_callback callback);
+
+/* Stops the units that are to stop, waits, kills if need be, and finishes. */
+void work_stop(const struct ff_host *host, struct ff_target *target);
+
+/* Writes the names of the units that are to stop, as far as they fit. */
+void work_names(char *out, size_t out_size, const struct units *units, bool only_running);
+
+void work_finish_no_memory(const struct ff_host *host, struct ff_target *target);
+void work_finish_failed(const struct ff_host *host, struct ff_target *target, const char *what,
+                        const struct ff_result *result);
+
+#endif
