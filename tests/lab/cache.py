@@ -13,7 +13,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 
 # What decides how an image comes out. A change in one of these makes new images.
-RECIPE = ["images.py", "roots.py", "writer.c", "roots"]
+RECIPE = ["images.py", "initramfs.py", "roots.py", "writer.c", "roots"]
 
 
 def cache_dir():
@@ -39,7 +39,7 @@ def hash_of(*parts):
 def recipe_hash():
     """Changes whenever the recipe, the lab's kernel or the programs put into images do."""
     versions = subprocess.run(
-        ["dpkg-query", "-W", "user-mode-linux", "busybox-static", "dropbear-bin"],
+        ["dpkg-query", "-W", "user-mode-linux", "busybox-static", "dropbear-bin", "dmsetup"],
         capture_output=True, text=True, check=True).stdout
     return hash_of(versions, *(HERE / name for name in RECIPE))
 

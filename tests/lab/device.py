@@ -11,6 +11,7 @@ import subprocess
 import time
 
 import images
+import initramfs
 import roots
 from cache import HERE, run
 
@@ -26,15 +27,17 @@ class Device:
     """
 
     def __init__(self, lab, index, name, kind="systemd", layout="mbr", mem=None, disk_size=None,
-                 version="old", writers=True, respawn=False, swap=0, user="root", fs="ext4", append=""):
+                 version="old", writers=True, respawn=False, swap=0, user="root", fs="ext4", stack="",
+                 data=0, watchdog=0, append=""):
         self.lab, self.index, self.name, self.kind, self.layout = lab, index, name, kind, layout
-        self.user, self.fs, self.append = user, fs, append
-        self.mem = mem or MEMORY[kind]
+        self.user, self.fs, self.stack, self.append = user, fs, stack, append
+        # With less, this kernel does not get its ciphers tested, and dm-crypt refuses them.
+        self.mem = mem or ("256M" if stack == "dm-crypt" else MEMORY[kind])
         self.ip = f"10.77.0.{10 + index}"
         self.mac = f"02:ff:0a:4d:00:{10 + index:02x}"
         self.tap = f"tap{index}"
         self.writers = WRITERS if writers is True else ",".join(writers) if isinstance(writers, (list, tuple)) else writers
-        self.respawn, self.swap = respawn, swap
+        self.respawn, self.swap, self.watchdog = respawn, swap, watchdog
         self.dir = lab.dir / "devices" / name
         (self.dir / "snapshots").mkdir(parents=True)
         self.disk = self.dir / "disk.img"
@@ -43,6 +46,8 @@ class Device:
         run("cp", "--sparse=always", "--reflink=auto", images.raw(kind, layout, version, fs), self.disk)
         if disk_size:
             run("truncate", "-s", disk_size, self.disk)
+        if data:
+            images.add_data_partition(self.disk, data)
         lab.network.add_tap(self.tap)
 
     # Power
@@ -54,6 +59,9 @@ class Device:
                  f"rootfstype={self.fs}", "rw", "con=null", "con0=null,fd:1", "ssl=null",
                  f"eth0=tuntap,{self.tap},{self.mac}", "random.trust_cpu=on",
                  f"ff.ip={self.ip}/24", f"ff.host={self.name}", f"systemd.hostname={self.name}"]
+        if initramfs.needed(self.fs, self.stack):
+            words += [f"initrd={initramfs.path()}", f"ff.root={images.root_device(self.layout)}",
+                      f"ff.fs={self.fs}", f"ff.stack={self.stack or 'plain'}"]
         if self.kind == "systemd":
             words += ["quiet", "systemd.show_status=0", "systemd.unit=multi-user.target", "selinux=0"]
         if self.writers:
@@ -62,6 +70,8 @@ class Device:
             words.append("ff.respawn")
         if self.swap:
             words.append(f"ff.swap={self.swap}")
+        if self.watchdog:
+            words += [f"ff.watchdog={self.watchdog}", "systemd.watchdog_device=/dev/watchdog1"]
         return words + self.append.split()
 
     def boot(self, append=""):

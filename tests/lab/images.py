@@ -153,6 +153,21 @@ def packed(kind="systemd", layout="mbr", version="new", compress="xz", fs="ext4"
     return cache.made(pathlib.Path(f"{image}.{compress}"), make)
 
 
+def add_data_partition(disk, size):
+    """Makes a disk file size MiB longer, with one more partition there: ext4, labelled data."""
+    start = -(-disk.stat().st_size // MIB)
+    # One MiB more, for the GPT's backup.
+    run("truncate", "-s", (start + size + 1) * MIB, disk)
+    if "gpt" in run("sfdisk", "--json", disk):
+        run("sfdisk", "-q", "--relocate", "gpt-bak-std", disk)
+    subprocess.run(["sfdisk", "-q", "--append", disk], input=f"start={start}MiB, size={size}MiB\n",
+                   text=True, check=True, stdout=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory(dir=disk.parent) as tmp:
+        part = pathlib.Path(tmp) / "data"
+        run("mke2fs", "-q", "-t", "ext4", "-L", "data", part, f"{size}M")
+        put(part, disk, start)
+
+
 def partitions(disk):
     """(start in bytes, size in bytes) of every partition of a disk file."""
     table = json.loads(run("sfdisk", "--json", disk))["partitiontable"]

@@ -11,17 +11,17 @@ import subprocess
 import cache
 from cache import HERE, run
 
-KEYS = {("systemd", "old"), ("systemd", "new"), ("busybox", "old"), ("busybox", "new")}
 MODULES = pathlib.Path("/usr/lib/uml/modules")
 
 # Modules that the kernel needs for what devices do, with what these depend on:
 # FAT and f2fs, layered and encrypted roots, swap on zram, a watchdog, a bad link.
 WANTED = {
-    "systemd": ["vfat", "nls_cp437", "nls_iso8859-1", "nls_ascii", "f2fs", "overlay", "loop",
-                "dm-mod", "dm-crypt", "xts", "zram", "lzo-rle", "softdog", "autofs4", "sch_netem",
+    "systemd": ["vfat", "nls_cp437", "nls_iso8859-1", "nls_ascii", "f2fs", "crc32_generic", "overlay", "loop",
+                "dm-mod", "dm-crypt", "cbc", "xts", "zram", "lzo-rle", "softdog", "autofs4", "sch_netem",
                 "configfs"],
     "busybox": ["vfat", "nls_cp437", "nls_iso8859-1", "nls_ascii", "loop", "softdog", "zram",
                 "lzo-rle"],
+    "initramfs": ["f2fs", "crc32_generic", "overlay", "dm-mod", "dm-crypt", "cbc", "hmac", "ecb"],
 }
 
 # Left out of the systemd root: nobody reads manuals on a lab device.
@@ -174,10 +174,13 @@ def make_systemd(root, layout, version):
         (root / "usr/lib/systemd/systemd").unlink()
 
 
-def libraries_of(program):
-    """The shared libraries a program is linked with, as the linker finds them."""
-    out = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    return re.findall(r"(/\S+) \(0x", out)
+def put_program(root, program):
+    """Copies a program of this machine and the shared libraries it is linked with."""
+    linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    for path in [program, *re.findall(r"(/\S+) \(0x", linked)]:
+        to = root / path.lstrip("/")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, to)
 
 
 def make_busybox(root, layout, version):
@@ -193,12 +196,7 @@ def make_busybox(root, layout, version):
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to("/bin/busybox")
     (root / "bin/ash").symlink_to("busybox")
-    for program in ("/usr/sbin/dropbear",):
-        shutil.copy(program, root / program.lstrip("/"))
-        for library in libraries_of(program):
-            to = root / library.lstrip("/")
-            to.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(library, to)
+    put_program(root, "/usr/sbin/dropbear")
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (root / "etc/shadow").write_text("root:*:19000:0:99999:7:::\n")
     (root / "etc/group").write_text("root:x:0:\n")
