@@ -92,19 +92,26 @@ static int piece_encode(const struct build *build, struct build_worker *worker,
     return 0;
 }
 
-/* Writes where nobody else does. A full file system is given one chance: unused cached images go.
- */
+/* Makes room by removing unused cached images and writes again; one worker at a time, as both may
+ * find the file system full. */
+static int stored_rewrite(struct build *build, const struct stored *stored)
+{
+    pthread_mutex_lock(&build->mutex);
+    cache_evict(build->cache, 0);
+    int result =
+        spool_write(build->spool->fd, stored->bytes, stored->entry.wire_size, stored->place.offset);
+    pthread_mutex_unlock(&build->mutex);
+    return result;
+}
+
+/* Writes where nobody else does. */
 static int stored_write(struct build *build, const struct stored *stored, struct error *err)
 {
-    int fd = build->spool->fd;
     size_t size = stored->entry.wire_size;
-    if (spool_write(fd, stored->bytes, size, stored->place.offset) == 0)
+    if (spool_write(build->spool->fd, stored->bytes, size, stored->place.offset) == 0 ||
+        (errno == ENOSPC && stored_rewrite(build, stored) == 0))
         return 0;
-    int error = errno;
-    if (error == ENOSPC && cache_evict(build->cache, 0) > 0 &&
-        spool_write(fd, stored->bytes, size, stored->place.offset) == 0)
-        return 0;
-    return cache_write_failed(build->cache, error, stored->place.offset + size, err);
+    return cache_write_failed(build->cache, errno, stored->place.offset + size, err);
 }
 
 static int piece_store(struct build *build, struct build_worker *worker, const struct piece *piece,

@@ -175,7 +175,8 @@ static void prepare_done(struct store *store, const struct error *err, void *arg
 void prepare_start(uv_loop_t *loop, const struct store_options *options, struct prepared *prepared)
 {
     memset(prepared, 0, sizeof *prepared);
-    assert_non_null(store_prepare(loop, options, NULL, prepare_done, prepared));
+    prepared->job = store_prepare(loop, options, NULL, prepare_done, prepared);
+    assert_non_null(prepared->job);
 }
 
 void prepare_wait(uv_loop_t *loop, const struct store_options *options, struct prepared *prepared)

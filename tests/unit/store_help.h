@@ -23,8 +23,8 @@ void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Repeatable noise. */
 void noise_fill(uint8_t *out, size_t size, uint64_t seed);
 
-/* Writes a disk image of size bytes with an MBR and one partition: a third text-like, a third noise, a third
- * zeros, in runs of various lengths. */
+/* Writes a disk image of size bytes with an MBR and one partition: a third text-like, a third
+ * noise, a third zeros, in runs of various lengths. */
 void image_make(const char *path, size_t size);
 
 /* A whole file. The caller frees. */
@@ -43,6 +43,7 @@ struct prepared {
     struct store *store; /* NULL: err says why */
     struct error err;
     unsigned calls; /* of the done callback */
+    struct store_job *job;
 };
 void prepare_start(uv_loop_t *loop, const struct store_options *options, struct prepared *prepared);
 /* Runs a loop until it is done. */
