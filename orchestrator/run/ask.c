@@ -11,6 +11,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#define WARNINGS_MAX 8u
+
+/* Where the texts of one target's plan live. */
+struct texts {
+    char mode[120], reached_as[300], trust[200], services[300];
+    size_t warning_count;
+    char warnings[WARNINGS_MAX][200];
+    const char *warning_list[WARNINGS_MAX + 1];
+};
+
 static const char *trust_sentence(const struct run *run, const struct target_status *status,
                                   char *out, size_t size)
 {
@@ -75,15 +85,18 @@ static void mode_text(const struct run *run, const struct target_status *status,
                      : "stage if what differs fits into its memory, else stream");
 }
 
-static void extra_warn(struct plan_extra *extra, const char *text)
+static void extra_warn(struct texts *extra, const char *text)
 {
-    if (extra->warning_count < PLAN_WARNINGS_MAX)
-        snprintf(extra->warnings[extra->warning_count++], sizeof extra->warnings[0], "%s", text);
+    if (extra->warning_count == WARNINGS_MAX)
+        return;
+    char *warning = extra->warnings[extra->warning_count];
+    snprintf(warning, sizeof extra->warnings[0], "%s", text);
+    extra->warning_list[extra->warning_count++] = warning;
 }
 
 /* What speaks against the image being reachable with what the inventory says. */
 static void warn_reachability(const struct run *run, const struct target_status *status,
-                              struct plan_extra *extra)
+                              struct texts *extra)
 {
     const struct target_spec *spec = status->spec;
     if (run->view.store == NULL || spec->reach != REACH_SSH)
@@ -112,8 +125,8 @@ static void warn_reachability(const struct run *run, const struct target_status 
     extra_warn(extra, text);
 }
 
-static void extra_fill(const struct run *run, const struct target_status *status,
-                       struct plan_extra *extra)
+static void texts_fill(const struct run *run, const struct target_status *status,
+                       struct texts *extra)
 {
     const struct target_spec *spec = status->spec;
     const char *user = spec->after.user != NULL ? spec->after.user : spec->user;
@@ -126,17 +139,39 @@ static void extra_fill(const struct run *run, const struct target_status *status
     trust_sentence(run, status, extra->trust, sizeof extra->trust);
     services_text(&spec->services, extra->services, sizeof extra->services);
     warn_reachability(run, status, extra);
+    struct error err;
     if (run->view.store != NULL && status->facts.known &&
-        run->view.store->image_size > status->facts.disk_size)
-        extra_warn(extra, "WILL FAIL: the image is larger than this disk");
+        target_image_fits(status, run->view.store, &err) != 0) {
+        char text[200];
+        snprintf(text, sizeof text, "WILL FAIL: %.180s", err.text);
+        extra_warn(extra, text);
+    }
 }
 
-static struct plan_extra *extras_make(const struct run *run)
+/* Prints the plan; returns how many targets it already sees failing. */
+static size_t plan_show(const struct run *run)
 {
-    struct plan_extra *extras = calloc(run->count, sizeof *extras);
-    for (size_t i = 0; extras != NULL && i < run->count; i++)
-        extra_fill(run, run->statuses[i], &extras[i]);
-    return extras;
+    struct texts *texts = calloc(run->count + 1, sizeof *texts);
+    struct plan_extra *extras = calloc(run->count + 1, sizeof *extras);
+    size_t bad = 0;
+    for (size_t i = 0; texts != NULL && extras != NULL && i < run->count; i++) {
+        struct texts *text = &texts[i];
+        texts_fill(run, run->statuses[i], text);
+        extras[i] = (struct plan_extra){.mode = text->mode,
+                                        .reached_as = text->reached_as,
+                                        .trust = text->trust,
+                                        .services = text->services,
+                                        .warnings = text->warning_list};
+        struct error err;
+        bad += run->statuses[i]->outcome == OUTCOME_NONE && run->view.store != NULL &&
+               target_image_fits(run->statuses[i], run->view.store, &err) != 0;
+    }
+    struct paint paint = paint_for(STDERR_FILENO);
+    if (extras != NULL)
+        plan_print(&run->view, extras, &paint, stderr);
+    free(extras);
+    free(texts);
+    return bad;
 }
 
 size_t ask_untrusted(struct run *run)
@@ -160,15 +195,6 @@ size_t ask_untrusted(struct run *run)
     return count;
 }
 
-/* How many disks would be erased. */
-static size_t ask_count(const struct run *run)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < run->count; i++)
-        count += run->statuses[i]->outcome == OUTCOME_NONE;
-    return count;
-}
-
 /* --- the question ------------------------------------------------------------------------------
  */
 
@@ -186,23 +212,19 @@ static void ask_end(struct run *run)
 
 static void ask_allocate_callback(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
-    (void)handle;
     (void)suggested;
-    static char line[256];
-    *buffer = uv_buf_init(line, sizeof line - 1);
+    struct run *run = handle->data;
+    *buffer = uv_buf_init(run->answer, sizeof run->answer - 1);
 }
 
 static void ask_read_callback(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 {
     struct run *run = stream->data;
-    char expected[32];
+    (void)buffer;
     if (size == 0)
         return;
-    size_t length = size > 0 ? (size_t)size : 0;
-    while (length > 0 && (buffer->base[length - 1] == '\n' || buffer->base[length - 1] == '\r'))
-        length--;
-    snprintf(expected, sizeof expected, "%zu", ask_count(run));
-    bool agreed = length == strlen(expected) && memcmp(buffer->base, expected, length) == 0;
+    run->answer[size > 0 ? size : 0] = '\0';
+    bool agreed = plan_confirm_matches(plan_count(&run->view), run->answer);
     ask_end(run);
     if (agreed) {
         waves_begin(run);
@@ -233,18 +255,12 @@ static bool ask_open(struct run *run)
 
 void ask_user(struct run *run)
 {
-    size_t count = ask_count(run);
-    struct plan_extra *extras = extras_make(run);
+    size_t count = plan_count(&run->view);
     RUN_TELL(run, suspend, (*o_)->arg);
-    if (extras != NULL)
-        plan_print(&run->view, extras, stderr);
-    bool would_fail = false;
-    for (size_t i = 0; extras != NULL && i < run->count; i++)
-        would_fail |= strstr(extras[i].warnings[0], "WILL FAIL") != NULL;
-    free(extras);
+    size_t bad = plan_show(run);
     if (run->config.check) {
         RUN_TELL(run, resume, (*o_)->arg);
-        run->check_failed = would_fail || (run->view.store != NULL && ask_untrusted(run) > 0);
+        run->check_failed = bad > 0 || (run->view.store != NULL && ask_untrusted(run) > 0);
         run_refuse(run, "only checked");
         return;
     }
@@ -253,13 +269,14 @@ void ask_user(struct run *run)
         run_refuse(run, "nothing is left to flash");
         return;
     }
-    fprintf(stderr, "Type %zu to erase %zu disk%s: ", count, count, count == 1 ? "" : "s");
+    char question[100];
+    fputs(plan_confirm_text(count, question, sizeof question), stderr);
     fflush(stderr);
-    if (!ask_open(run)) {
-        fprintf(stderr, "\n");
-        RUN_TELL(run, resume, (*o_)->arg);
-        run->usage_error = true;
-        run_message(run, LOG_ERROR, "there is no terminal to ask on; --yes answers beforehand");
-        run_refuse(run, "not confirmed, nothing was touched");
-    }
+    if (ask_open(run))
+        return;
+    fputc('\n', stderr);
+    RUN_TELL(run, resume, (*o_)->arg);
+    run->usage_error = true;
+    run_message(run, LOG_ERROR, "there is no terminal to ask on — look at --check, then say --yes");
+    run_refuse(run, "not confirmed, nothing was touched");
 }

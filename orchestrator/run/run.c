@@ -300,14 +300,18 @@ static int targets_make(struct run *run)
         if (!run->config.selected[i])
             continue;
         const struct target_spec *spec = &inventory->targets[i];
-        unsigned wave = waves_of(inventory, spec);
-        struct target *target = target_new(&run->env, spec, (unsigned)i, wave);
+        int wave = inventory->wave_count == 0 ? 0 : inventory_wave_of(inventory, i);
+        if (wave < 0) {
+            run->left_alone++;
+            continue;
+        }
+        struct target *target = target_new(&run->env, spec, (unsigned)i, (unsigned)wave);
         if (target == NULL)
             return -1;
         run->targets[run->count] = target;
         run->statuses[run->count++] = target_status(target);
-        if (wave + 1 > run->view.wave_count)
-            run->view.wave_count = wave + 1;
+        if ((unsigned)wave + 1 > run->view.wave_count)
+            run->view.wave_count = (unsigned)wave + 1;
     }
     run->view.target_count = run->count;
     return 0;
@@ -349,6 +353,9 @@ struct run *run_new(const struct run_config *config, struct error *err)
 void run_start(struct run *run)
 {
     RUN_TELL(run, run_started, (*o_)->arg);
+    if (run->left_alone > 0)
+        run_message(run, LOG_WARNING, "%zu targets are in no wave of the rollout and left alone",
+                    run->left_alone);
     if (run->config.image != NULL) {
         struct store_options options = {.image = run->config.image,
                                         .sha256 = run->config.sha256,

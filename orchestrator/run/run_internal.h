@@ -24,8 +24,10 @@ struct run {
     struct error image_error;
     uv_signal_t signals[3];
     uv_tty_t *terminal; /* while the user is asked */
+    char answer[256];
     unsigned wave;
     size_t done;
+    size_t left_alone; /* in no wave of the rollout */
     unsigned interrupts;
     bool asked, refused; /* the plan was shown; nothing will be flashed */
     bool usage_error;    /* exit 2 */
@@ -53,8 +55,6 @@ void run_refuse(struct run *run, const char *reason);
 void waves_begin(struct run *run);
 /* A target has reached its outcome. */
 void waves_target_done(struct run *run);
-/* Which wave a target belongs to, by its groups. */
-unsigned waves_of(const struct inventory *inventory, const struct target_spec *spec);
 /* Targets that may run at once in a wave. */
 unsigned waves_parallel(const struct run *run, unsigned wave);
 

@@ -8,19 +8,6 @@
 
 #define PARALLEL_DEFAULT 32u
 
-unsigned waves_of(const struct inventory *inventory, const struct target_spec *spec)
-{
-    for (size_t w = 0; w < inventory->wave_count; w++) {
-        for (const char *const *name = inventory->waves[w].groups; *name != NULL; name++) {
-            for (const char *const *group = spec->groups; *group != NULL; group++) {
-                if (strcmp(*name, *group) == 0)
-                    return (unsigned)w;
-            }
-        }
-    }
-    return (unsigned)inventory->wave_count; /* in no wave: after all of them */
-}
-
 unsigned waves_parallel(const struct run *run, unsigned wave)
 {
     const struct inventory *inventory = run->config.inventory;

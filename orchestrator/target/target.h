@@ -82,6 +82,11 @@ void target_abandon(struct target *target);
 enum after_trust target_trust(const struct target_env *env, const struct target_spec *spec,
                               const struct image_facts *facts);
 
+/* Whether an image can be meant for a device (size, machine), as far as its facts tell. 0, or -1
+ * with ERROR_REFUSED. */
+int target_image_fits(const struct target_status *status, const struct store_info *info,
+                      struct error *err);
+
 /* Frees. Must not be called from a callback of the same target. */
 void target_free(struct target *target);
 

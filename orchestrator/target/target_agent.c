@@ -289,9 +289,9 @@ static void session_open(struct target *target, bool lifeline)
     if (lifeline) {
         struct link_config config;
         target_link_config(target, false, &config);
-        wire =
-            lifeline_wire_open(target->env->links, &config, target->deployed.port,
-                          target->deploy_config.key, &agent_session_wire_events, target->session);
+        wire = lifeline_wire_open(target->env->links, &config, target->deployed.port,
+                                  target->deploy_config.key, &agent_session_wire_events,
+                                  target->session);
     } else {
         char command[256];
         snprintf(command, sizeof command, "exec %s/agent attach", target->deployed.directory);
@@ -390,10 +390,10 @@ static enum flash_mode wanted_mode(const struct target *target)
 }
 
 /* What can be refused before the agent compares anything. */
-static int image_fits(const struct target *target, struct error *err)
+int target_image_fits(const struct target_status *status, const struct store_info *info,
+                      struct error *err)
 {
-    const struct store_info *info = store_info(target->env->store);
-    const struct target_facts *facts = &target->status.facts;
+    const struct target_facts *facts = &status->facts;
     if (info->image_size > facts->disk_size) {
         error_set(err, ERROR_REFUSED, "the image (%llu bytes) is larger than %s (%llu bytes)",
                   (unsigned long long)info->image_size, facts->disk,
@@ -402,14 +402,14 @@ static int image_fits(const struct target *target, struct error *err)
     }
     const char *machine = info->facts.machine;
     bool image_arm = strncmp(machine, "arm", 3) == 0;
-    bool device_arm = strncmp(target->deployed.machine, "arm", 3) == 0;
-    bool device_arm64 = strcmp(target->deployed.machine, "aarch64") == 0;
+    bool device_arm = strncmp(facts->machine, "arm", 3) == 0;
+    bool device_arm64 = strcmp(facts->machine, "aarch64") == 0;
     bool image_arm64 = strcmp(machine, "aarch64") == 0;
-    if (machine[0] == '\0' || strcmp(machine, target->deployed.machine) == 0 ||
-        (image_arm && device_arm) || (image_arm && device_arm64) || (image_arm64 && device_arm))
+    if (machine[0] == '\0' || strcmp(machine, facts->machine) == 0 || (image_arm && device_arm) ||
+        (image_arm && device_arm64) || (image_arm64 && device_arm))
         return 0; /* a 64-bit board may run a 32-bit system, before or after */
     error_set(err, ERROR_REFUSED, "the image is made for %s, the device is %s", machine,
-              target->deployed.machine);
+              facts->machine);
     return error_remedy(err, "use the image for this board");
 }
 
@@ -419,7 +419,7 @@ void target_enter_begin(struct target *target)
     if (target->phase == PHASE_SCANNING)
         return; /* a conversation resumed in the middle of it */
     struct error err;
-    if (image_fits(target, &err) != 0) {
+    if (target_image_fits(&target->status, store_info(target->env->store), &err) != 0) {
         target_back_out(target, OUTCOME_FAILED, &err);
         return;
     }

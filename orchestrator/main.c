@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Command line in, exit code out. */
+#include "cli/list.h"
+#include "cli/options.h"
+#include "policy/policy.h"
+#include "report/events.h"
+#include "report/json_report.h"
+#include "report/plain.h"
+#include "report/screen.h"
+#include "run/start.h"
+
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXIT_USAGE = 2, EXIT_BUSY = 4 };
+
+static int complain(const struct error *err)
+{
+    fprintf(stderr, "fleetflash: %s%s%s\n", err->text, err->remedy[0] != '\0' ? " — " : "",
+            err->remedy);
+    return err->cls == ERROR_BUSY ? EXIT_BUSY : EXIT_USAGE;
+}
+
+/* --- inventory ---------------------------------------------------------------------------------
+ */
+
+static struct inventory *load_inventory(const struct options *options)
+{
+    struct diagnostics mistakes = {0};
+    struct inventory *inventory = inventory_load(options->inventory, &mistakes);
+    for (size_t i = 0; i < mistakes.count; i++)
+        fprintf(stderr, "%s\n", mistakes.texts[i]);
+    diagnostics_free(&mistakes);
+    return inventory;
+}
+
+/* --limit, or everything. NULL after having complained. */
+static bool *select_targets(const struct options *options, const struct inventory *inventory)
+{
+    bool *selected = calloc(inventory->target_count + 1, sizeof *selected);
+    if (selected == NULL || options->limit == NULL) {
+        for (size_t i = 0; selected != NULL && i < inventory->target_count; i++)
+            selected[i] = true;
+        return selected;
+    }
+    char message[400];
+    if (inventory_select(inventory, options->limit, selected, message, sizeof message) > 0)
+        return selected;
+    fprintf(stderr, "fleetflash: --limit %s: %s\n", options->limit,
+            message[0] != '\0' ? message : "matches no target");
+    free(selected);
+    return NULL;
+}
+
+/* What the inventory may say and this version cannot do: better told than left out in silence. */
+static size_t refuse_unsupported(const struct options *options, const struct inventory *inventory,
+                                 const bool *selected)
+{
+    struct diagnostics mistakes = {0};
+    for (size_t i = 0; i < inventory->target_count; i++) {
+        const struct target_spec *spec = &inventory->targets[i];
+        if (!selected[i])
+            continue;
+        if (!options->mode_given &&
+            (spec->mode == INVENTORY_NETBOOT || spec->mode == INVENTORY_LOCAL))
+            diagnostics_add(&mistakes, inventory->file, spec->at,
+                            "%s: this version knows the modes auto, stage and stream", spec->name);
+    }
+    for (size_t w = 0; w < inventory->wave_count; w++) {
+        const struct wave_spec *wave = &inventory->waves[w];
+        if (wave->soak != 0 || wave->pause_confirm || wave->gate != NULL || wave->window_from >= 0)
+            diagnostics_add(&mistakes, inventory->file, wave->at,
+                            "soak, pause, gate and window of a wave are not in this version");
+    }
+    for (size_t i = 0; i < mistakes.count; i++)
+        fprintf(stderr, "%s\n", mistakes.texts[i]);
+    size_t count = mistakes.count;
+    diagnostics_free(&mistakes);
+    return count;
+}
+
+/* --- what watches a run ------------------------------------------------------------------------
+ */
+
+struct watchers {
+    struct plain *plain;
+    struct screen *screen;
+    struct events *events;
+    struct run_observer observers[2];
+    const struct run_observer *list[3];
+};
+
+static void watchers_open(struct watchers *watchers, const struct options *options, uv_loop_t *loop)
+{
+    size_t count = 0;
+    memset(watchers, 0, sizeof *watchers);
+    if (screen_is_possible(STDERR_FILENO) && options->verbosity >= 0) {
+        struct screen_options screen = {
+            .loop = loop, .fd = STDERR_FILENO, .verbosity = options->verbosity};
+        watchers->screen = screen_new(&screen);
+        watchers->observers[count] = screen_observer(watchers->screen);
+    } else {
+        /* -q says nothing when all goes well */
+        struct plain_options plain = {
+            .fd = STDERR_FILENO, .verbosity = options->verbosity < 0 ? -2 : options->verbosity};
+        watchers->plain = plain_new(&plain);
+        watchers->observers[count] = plain_observer(watchers->plain);
+    }
+    watchers->list[count] = &watchers->observers[count];
+    count++;
+    if (options->json) {
+        struct events_options events = {.fd = STDOUT_FILENO, .verbosity = options->verbosity};
+        watchers->events = events_new(&events);
+        watchers->observers[count] = events_observer(watchers->events);
+        watchers->list[count] = &watchers->observers[count];
+    }
+}
+
+static void watchers_close(struct watchers *watchers)
+{
+    screen_free(watchers->screen);
+    plain_free(watchers->plain);
+    events_free(watchers->events);
+}
+
+/* --- commands ----------------------------------------------------------------------------------
+ */
+
+static enum flash_mode mode_of(const struct options *options)
+{
+    if (!options->mode_given)
+        return MODE_AUTO;
+    return options->mode == INVENTORY_STAGE    ? MODE_STAGE
+           : options->mode == INVENTORY_STREAM ? MODE_STREAM
+                                               : MODE_AUTO;
+}
+
+/* The run itself, once everything it needs is there. */
+static int run_with(const struct options *options, const struct inventory *inventory,
+                    const bool *selected, uv_loop_t *loop, struct policy_set *policies,
+                    const struct agent_files *files, const char *const *reports)
+{
+    struct watchers watchers;
+    watchers_open(&watchers, options, loop);
+    struct run_config config = {
+        .loop = loop,
+        .inventory = inventory,
+        .selected = selected,
+        .policies = policies,
+        .files = files,
+        .image = options->image,
+        .check = options->command == COMMAND_CHECK,
+        .yes = options->yes,
+        .accept_once = options->accept_once,
+        .force = options->force,
+        .strict = options->strict,
+        .mode = mode_of(options),
+        .parallel = options->parallel,
+        .rate = options->rate,
+        .sha256 = options->sha256,
+        .cache_dir = options->cache_dir,
+        .state_dir = options->state_dir,
+        .no_cache = options->no_cache,
+        .observers = watchers.list,
+        .reports = reports,
+    };
+    struct error err;
+    struct run *run = run_new(&config, &err);
+    int code = 0;
+    if (run != NULL) {
+        run_start(run);
+        uv_run(loop, UV_RUN_DEFAULT);
+        code = run_exit_code(run);
+        run_free(run);
+    }
+    watchers_close(&watchers);
+    return run != NULL ? code : complain(&err);
+}
+
+/* Where to ask and how to report is settled before anything begins. */
+static int check_surroundings(const struct options *options, struct error *err)
+{
+    for (size_t i = 0; i < options->report_count; i++) {
+        if (report_check_writable(options->reports[i].path, err) != 0)
+            return -1;
+    }
+    if (options->command == COMMAND_FLASH && !options->yes && !isatty(STDERR_FILENO)) {
+        error_set(err, ERROR_USAGE, "there is no terminal to confirm the plan on");
+        return error_remedy(err, "look at --check, then say --yes");
+    }
+    return 0;
+}
+
+static int flash_selected(const struct options *options, const struct inventory *inventory,
+                          const bool *selected)
+{
+    struct error err;
+    if (check_surroundings(options, &err) != 0)
+        return complain(&err);
+    struct agent_files *files = agent_files_load(&err);
+    if (files == NULL)
+        return complain(&err);
+    const char **reports = calloc(options->report_count + 1, sizeof *reports);
+    for (size_t i = 0; reports != NULL && i < options->report_count; i++)
+        reports[i] = options->reports[i].path;
+
+    uv_loop_t *loop = uv_default_loop();
+    struct policy_set *policies = policy_set_new(loop);
+    struct diagnostics mistakes = {0};
+    int code = EXIT_USAGE;
+    if (reports != NULL && policies != NULL &&
+        policy_set_check(policies, inventory, selected, &mistakes) == 0)
+        code = run_with(options, inventory, selected, loop, policies, files, reports);
+    for (size_t i = 0; i < mistakes.count; i++)
+        fprintf(stderr, "%s\n", mistakes.texts[i]);
+    diagnostics_free(&mistakes);
+    policy_set_free(policies);
+    uv_run(loop, UV_RUN_DEFAULT);
+    uv_loop_close(loop);
+    agent_files_free(files);
+    free(reports);
+    return code;
+}
+
+static int command_on_inventory(const struct options *options)
+{
+    struct inventory *inventory = load_inventory(options);
+    if (inventory == NULL)
+        return EXIT_USAGE;
+    int code = EXIT_USAGE;
+    bool *selected = select_targets(options, inventory);
+    if (selected != NULL && options->command == COMMAND_LIST) {
+        if (options->json)
+            list_print_json(inventory, selected, stdout);
+        else
+            list_print(inventory, selected, stdout);
+        code = 0;
+    } else if (selected != NULL && refuse_unsupported(options, inventory, selected) == 0) {
+        code = flash_selected(options, inventory, selected);
+    }
+    free(selected);
+    inventory_free(inventory);
+    return code;
+}
+
+static int command_policy(const struct options *options)
+{
+    uv_loop_t *loop = uv_default_loop();
+    struct policy_set *policies = policy_set_new(loop);
+    int code = 0;
+    if (options->command == COMMAND_POLICY_LIST)
+        policy_list_print(policies, stdout);
+    else
+        code = policy_check_print(policies, options->file, stdout);
+    policy_set_free(policies);
+    uv_run(loop, UV_RUN_DEFAULT);
+    return code;
+}
+
+static int command_unsupported(const struct options *options)
+{
+    static const char *const names[COMMAND_COUNT] = {
+        [COMMAND_LOCAL] = "--local",
+        [COMMAND_RESUME] = "--resume",
+        [COMMAND_RETRY] = "--retry-failed",
+        [COMMAND_HISTORY] = "--history",
+        [COMMAND_SHOW] = "--show",
+        [COMMAND_IMPORT] = "inventory import",
+        [COMMAND_RESET] = "reset",
+        [COMMAND_RECOVERY_IMAGE] = "recovery image",
+        [COMMAND_RECOVERY_SCRIPT] = "recovery script",
+    };
+    fprintf(stderr, "fleetflash: %s is not in this version\n", names[options->command]);
+    return EXIT_USAGE;
+}
+
+static int run_command(const struct options *options)
+{
+    switch (options->command) {
+    case COMMAND_HELP:
+        options_print_help(stdout);
+        return 0;
+    case COMMAND_VERSION:
+        puts("fleetflash " FLEETFLASH_VERSION);
+        return 0;
+    case COMMAND_POLICY_LIST:
+    case COMMAND_POLICY_CHECK:
+        return command_policy(options);
+    case COMMAND_FLASH:
+    case COMMAND_CHECK:
+    case COMMAND_LIST:
+        return command_on_inventory(options);
+    default:
+        return command_unsupported(options);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a dead peer is an error of its stream */
+    if (sodium_init() < 0) {
+        fprintf(stderr, "fleetflash: libsodium cannot be initialised\n");
+        return EXIT_USAGE;
+    }
+    atexit(screen_restore);
+    struct options options;
+    struct error err;
+    int code =
+        options_parse(argc, argv, &options, &err) == 0 ? run_command(&options) : complain(&err);
+    options_free(&options);
+    return code;
+}
