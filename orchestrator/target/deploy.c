@@ -170,6 +170,7 @@ static void deploy_upload(struct deploy *deploy)
              "cd %s && cat >agent && chmod 700 agent && { sha256sum agent 2>/dev/null || busybox "
              "sha256sum agent 2>/dev/null; }; ./agent selftest",
              deploy->result.directory);
+    deploy->result.uploaded = deploy->file->content->size;
     deploy_step(deploy, command, deploy->file->content, upload_callback);
 }
 

@@ -63,6 +63,8 @@ static void deploy_callback_done(const struct deploy_result *result, const struc
         return;
     }
     target->deployed = *result;
+    target->count.bytes_sent += result->uploaded;
+    target->status.bytes_sent = target->count.bytes_sent;
     target->has_agent = true;
     if (target->status.boot_id_before[0] == '\0')
         snprintf(target->status.boot_id_before, sizeof target->status.boot_id_before, "%s",
