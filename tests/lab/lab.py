@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 import images
@@ -181,7 +182,7 @@ class Lab:
         program = os.environ.get("FLEETFLASH") or REPO / "build" / "bin" / "fleetflash"
         return [program, "--state-dir", self.state_dir, "--cache-dir", self.cache_dir, *args]
 
-    def fleetflash(self, *args, stdin="", tty=False, env=None, timeout=900):
+    def fleetflash(self, *args, stdin="", tty=False, env=None, timeout=900, columns=80):
         """Runs the program. Returns a CompletedProcess with text stdout and stderr.
 
         With tty=True its standard input, output and error are one terminal: stdin is
@@ -192,6 +193,7 @@ class Lab:
             return self.run(argv, env=env, text=True, errors="replace", timeout=timeout, input=stdin,
                             capture_output=True)
         master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (24, columns))
         p = self.popen(argv, env=env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
         os.close(slave)
         os.write(master, stdin.encode())
