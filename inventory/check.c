@@ -37,10 +37,15 @@ static int address_identity(const struct draft *draft, char *out, struct positio
 {
     char address[300];
     const struct target_spec *spec = &draft->settings.spec;
-    if (is_wrong(draft, LEVEL_HOST, "host") || is_wrong(draft, LEVEL_HOST, "port"))
+    struct position port = settings_place(&draft->settings, LEVEL_HOST, "port");
+    if (is_wrong(draft, LEVEL_HOST, "host"))
         return -1;
     address_canonical(spec->host == NULL ? draft->name : spec->host, address, sizeof address);
-    snprintf(out, ID_SIZE, "address %s port %u", address, spec->port == 0 ? 22 : spec->port);
+    if (is_wrong(draft, LEVEL_HOST, "port")) /* the same wrong one is the same */
+        snprintf(out, ID_SIZE, "address %s and the port of line %u:%u", address, port.line,
+                 port.column);
+    else
+        snprintf(out, ID_SIZE, "address %s port %u", address, spec->port == 0 ? 22 : spec->port);
     *at = place_of(draft, LEVEL_HOST, "host");
     return 0;
 }

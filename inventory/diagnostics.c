@@ -24,6 +24,15 @@ static int print_place(char **out, const char *file, struct position at)
     return asprintf(out, "%s:%u:%u: ", file, at.line, at.column);
 }
 
+/* The list with room for one more: it doubles whenever its count is a power of two. */
+static char **with_room(struct diagnostics *list)
+{
+    if ((list->count & (list->count - 1)) != 0)
+        return list->texts;
+    size_t room = list->count == 0 ? 1 : list->count * 2;
+    return realloc(list->texts, room * sizeof *list->texts);
+}
+
 void diagnostics_add(struct diagnostics *list, const char *file, struct position at,
                      const char *format, ...)
 {
@@ -40,8 +49,7 @@ void diagnostics_add(struct diagnostics *list, const char *file, struct position
         line = NULL;
     free(place);
     free(text);
-    char **texts =
-        line == NULL ? NULL : realloc(list->texts, (list->count + 1) * sizeof *list->texts);
+    char **texts = line == NULL ? NULL : with_room(list);
     if (texts == NULL) {
         free(line);
         return;

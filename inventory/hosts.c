@@ -281,6 +281,7 @@ static void read_group(struct model *model, struct group *group, const struct ya
     }
     for (const struct yaml_entry *entry = body->first; entry != NULL; entry = entry->next) {
         if (keys_find(LEVEL_GROUP, entry->key) == NULL) {
+            has_hosts = true; /* perhaps that is what was meant */
             settings_unknown_key(&model->context, entry, LEVEL_GROUP);
         } else if (strcmp(entry->key, "vars") == 0) {
             group->vars = read_vars(model, entry->value, LEVEL_VARS);

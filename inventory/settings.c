@@ -42,7 +42,7 @@ void settings_unknown_key(const struct context *context, const struct yaml_entry
     char text[200];
     struct suggestion suggestion = {.word = entry->key};
     if (other_levels(entry->key, text, sizeof text) != NULL) {
-        mistakes_add(context->mistakes, entry->at, "'%s' does not belong into %s, but into %s",
+        mistakes_add(context->mistakes, entry->at, "'%s' cannot stand in %s, only in %s",
                      entry->key, keys_level_words(level), text);
         return;
     }

@@ -154,7 +154,8 @@ static void split_choices(const char *range, struct choices *out)
     }
 }
 
-/* "mode must be auto, stage or local, not 'stge' (did you mean 'stage'?)" */
+/* "mode must be auto, stage or local, not 'stge' (did you mean 'stage'?)"; a hint, when there is
+ * one, takes the suggestion's place. */
 static int complain_choice(const struct reading *reading, const struct choices *choices,
                            const char *hint)
 {
@@ -167,8 +168,8 @@ static int complain_choice(const struct reading *reading, const struct choices *
             (size_t)snprintf(list + used, sizeof list - used, "%s%s", separator, choices->words[i]);
         suggest_consider(&suggestion, choices->words[i]);
     }
-    return COMPLAIN(reading, "%s must be %s, not '%s'%s%s", reading->key->name, list, reading->text,
-                    suggest_text(&suggestion, nearest, sizeof nearest), hint);
+    return COMPLAIN(reading, "%s must be %s, not '%s'%s", reading->key->name, list, reading->text,
+                    hint != NULL ? hint : suggest_text(&suggestion, nearest, sizeof nearest));
 }
 
 static int read_choice(const struct reading *reading)
@@ -179,7 +180,7 @@ static int read_choice(const struct reading *reading)
     while (chosen < choices.count && strcmp(choices.words[chosen], reading->text) != 0)
         chosen++;
     if (chosen == choices.count)
-        return complain_choice(reading, &choices, "");
+        return complain_choice(reading, &choices, NULL);
     if (reading->key->size == sizeof(bool)) {
         bool value = chosen != 0;
         memcpy(reading->member, &value, sizeof value);
@@ -210,7 +211,7 @@ static int read_hostkey(const struct reading *reading)
                  {"keep", KEY_KEEP}};
     struct hostkey_spec value = {.kind = KEY_UNSET, .at = reading->at};
     struct choices choices;
-    const char *hint = "";
+    const char *hint = NULL;
     split_choices(reading->key->range, &choices);
     if (strncmp(reading->text, "SHA256:", 7) == 0) {
         if (!is_fingerprint(reading->text))
