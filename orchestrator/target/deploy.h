@@ -29,7 +29,8 @@ struct deploy_result {
     char boot_id[40];
     bool is_root; /* the ssh user is root already */
     unsigned uid;
-    unsigned port; /* the agent's own TCP port; 0: none */
+    unsigned port;     /* the agent's own TCP port; 0: none */
+    uint64_t uploaded; /* bytes */
 };
 
 typedef void (*deploy_callback)(const struct deploy_result *result, const struct error *err,
