@@ -181,9 +181,23 @@ static int run_with(const struct options *options, const struct inventory *inven
     return run != NULL ? code : complain(&err);
 }
 
+/* What would be believed to protect or to work, and is not there yet. */
+static int refuse_options(const struct options *options, struct error *err)
+{
+    if (options->minisign != NULL || options->keyring != NULL)
+        return error_set(err, ERROR_USAGE, "signatures (%s) are not in this version",
+                         options->minisign != NULL ? "--minisign" : "--keyring");
+    if (options->mode_given &&
+        (options->mode == INVENTORY_NETBOOT || options->mode == INVENTORY_LOCAL))
+        return error_set(err, ERROR_USAGE, "this version knows --mode auto, stage and stream");
+    return 0;
+}
+
 /* Where to ask and how to report is settled before anything begins. */
 static int check_surroundings(const struct options *options, struct error *err)
 {
+    if (refuse_options(options, err) != 0)
+        return -1;
     for (size_t i = 0; i < options->report_count; i++) {
         if (report_check_writable(options->reports[i].path, err) != 0)
             return -1;

@@ -314,6 +314,10 @@ static int targets_make(struct run *run)
             run->view.wave_count = (unsigned)wave + 1;
     }
     run->view.target_count = run->count;
+    /* The run's limit is shared out evenly among those that may run at once. */
+    unsigned parallel = waves_parallel(run, 0);
+    if (run->config.rate != 0 && run->count > 0)
+        run->env.rate = run->config.rate / (run->count < parallel ? run->count : parallel) + 1;
     return 0;
 }
 
