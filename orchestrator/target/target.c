@@ -25,6 +25,7 @@ enum step_fault {
     FAULT_RETRY,    /* transient errors: another try; others: back out */
     FAULT_BACKOUT,  /* back out whatever the error */
     FAULT_LIFELINE, /* go on without the second way where that is safe */
+    FAULT_FENCE,    /* ssh may be gone for good: the agent's own port, else back out */
     FAULT_WRITE,    /* the destructive part: get back to the agent, by its own port */
     FAULT_LOST,     /* after the commit: the device counts as lost */
 };
@@ -59,7 +60,7 @@ static const struct step_rule rules[STEP_COUNT] = {
     [STEP_POLICY] = {"stopping services", -1, NO_TIMEOUT, FAULT_BACKOUT, target_enter_policy, NULL},
     [STEP_LIFELINE] = {"trying the second way in", -1, CONNECT_TIMEOUT, FAULT_LIFELINE,
                        target_enter_lifeline, "the agent's own port does not answer"},
-    [STEP_FENCE] = {"fencing the old file systems", -1, FENCE_TIMEOUT, FAULT_BACKOUT,
+    [STEP_FENCE] = {"fencing the old file systems", -1, FENCE_TIMEOUT, FAULT_FENCE,
                     target_enter_fence, "the fence did not go up in time"},
     [STEP_WRITE] = {"writing", -1, TRANSFER_TIMEOUT, FAULT_WRITE, target_enter_write,
                     "the agent writes no more"},
@@ -273,6 +274,14 @@ void target_fault(struct target *target, const struct error *err)
             target_lifeline_failed(target, &copy);
         else
             fault_retry(target, &copy);
+        break;
+    case FAULT_FENCE:
+        if (target->lifeline_proven && error_is_transient(&copy)) {
+            target->via_lifeline = true;
+            fault_retry(target, &copy);
+        } else {
+            target_back_out(target, OUTCOME_FAILED, &copy);
+        }
         break;
     case FAULT_WRITE:
         fault_write(target, &copy);

@@ -353,8 +353,8 @@ static void reply_hello(struct target *target, const struct hello_reply *hello)
     target->phase = (enum agent_phase)hello->phase;
     if (hello->port != 0)
         target->deployed.port = hello->port;
-    if (target->phase == PHASE_WRITTEN && target->step != STEP_WRITE)
-        target->step = STEP_WRITE;
+    if (hello->mode != MODE_AUTO)
+        target->status.mode = (enum flash_mode)hello->mode;
     target_set_step(target, step_for_phase(target, target->phase));
 }
 
