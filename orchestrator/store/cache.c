@@ -225,11 +225,14 @@ static int partial_lock(struct cache *cache, struct cache_partial *partial,
                         const atomic_bool *cancelled, struct error *err)
 {
     while (flock(partial->fd, LOCK_EX | LOCK_NB) < 0) {
-        if (atomic_load(cancelled))
-            return error_set(err, ERROR_CANCELLED, "waiting for another run was cancelled");
         if (errno != EWOULDBLOCK && errno != EINTR)
             return error_set(err, ERROR_IO, "cannot lock %s/%s: %s", cache->dir, partial->name,
                              strerror(errno));
+        if (atomic_load(cancelled))
+            return error_set(err, ERROR_CANCELLED, "waiting for another run was cancelled");
+        /* The finished file stays locked (shared) as long as its builder uses it. */
+        if (!still_named(cache, partial->fd, partial->name))
+            return 0;
         usleep(WAIT_STEP);
     }
     if (!still_named(cache, partial->fd, partial->name))
