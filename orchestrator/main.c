@@ -25,8 +25,7 @@ static int complain(const struct error *err)
     return err->cls == ERROR_BUSY ? EXIT_BUSY : EXIT_USAGE;
 }
 
-/* --- inventory ---------------------------------------------------------------------------------
- */
+/* --- inventory ----------------------------------------------------------------------- */
 
 static struct inventory *load_inventory(const struct options *options)
 {
@@ -83,8 +82,7 @@ static size_t refuse_unsupported(const struct options *options, const struct inv
     return count;
 }
 
-/* --- what watches a run ------------------------------------------------------------------------
- */
+/* --- what watches a run -------------------------------------------------------------- */
 
 struct watchers {
     struct plain *plain;
@@ -127,8 +125,7 @@ static void watchers_close(struct watchers *watchers)
     events_free(watchers->events);
 }
 
-/* --- commands ----------------------------------------------------------------------------------
- */
+/* --- commands ------------------------------------------------------------------------ */
 
 static enum flash_mode mode_of(const struct options *options)
 {

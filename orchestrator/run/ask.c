@@ -195,8 +195,7 @@ size_t ask_untrusted(struct run *run)
     return count;
 }
 
-/* --- the question ------------------------------------------------------------------------------
- */
+/* --- the question -------------------------------------------------------------------- */
 
 static void ask_closed_callback(uv_handle_t *handle)
 {

@@ -36,8 +36,7 @@ void run_message(struct run *run, enum log_level level, const char *format, ...)
     RUN_TELL(run, message, level, text, (*o_)->arg);
 }
 
-/* --- the end -----------------------------------------------------------------------------------
- */
+/* --- the end ------------------------------------------------------------------------- */
 
 static int exit_code(const struct run *run)
 {
@@ -107,8 +106,7 @@ void run_refuse(struct run *run, const char *reason)
     run_settle(run);
 }
 
-/* --- targets -----------------------------------------------------------------------------------
- */
+/* --- targets ------------------------------------------------------------------------- */
 
 /* With --check and before a question everybody is probed first. */
 static bool run_wants_plan(const struct run *run)
@@ -160,8 +158,7 @@ static void target_done_callback(struct target *target, void *arg)
     run_settle(run);
 }
 
-/* --- the image ---------------------------------------------------------------------------------
- */
+/* --- the image ----------------------------------------------------------------------- */
 
 static void image_progress_callback(uint64_t done, uint64_t total, uint64_t decoded, void *arg)
 {
@@ -202,8 +199,7 @@ static void image_done_callback(struct store *store, const struct error *err, vo
     }
 }
 
-/* --- signals -----------------------------------------------------------------------------------
- */
+/* --- signals ------------------------------------------------------------------------- */
 
 /* The first asks everybody to stop in order, the second lets go of everything. */
 static void signal_callback(uv_signal_t *handle, int number)
@@ -238,8 +234,7 @@ static void signals_start(struct run *run)
     }
 }
 
-/* --- life --------------------------------------------------------------------------------------
- */
+/* --- life ---------------------------------------------------------------------------- */
 
 static void run_name(struct run *run)
 {

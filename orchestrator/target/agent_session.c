@@ -47,7 +47,7 @@ struct agent_session {
 
 static void session_pump(struct agent_session *session);
 
-/* --- life --------------------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------------------- */
 
 struct agent_session *agent_session_new(const struct agent_session_events *events, void *arg,
                                         struct transfer_count *count)
@@ -157,7 +157,7 @@ void agent_session_set_store(struct agent_session *session, struct store *store)
     session->store = store;
 }
 
-/* --- requests ----------------------------------------------------------------------------- */
+/* --- requests ------------------------------------------------------------------------ */
 
 static void session_send(struct agent_session *session, const uint8_t *frame, size_t size)
 {
@@ -227,7 +227,7 @@ void agent_session_request(struct agent_session *session, enum frame_type type)
     session_send(session, frame, protocol_encode_empty(type, frame, sizeof frame));
 }
 
-/* --- serving blocks ------------------------------------------------------------------------ */
+/* --- serving blocks ------------------------------------------------------------------ */
 
 /* Keeps TRANSFER_SAMPLES of all blocks seen, each with the same chance (Vitter's algorithm R). */
 static void count_sample(struct transfer_count *count, uint32_t index)
@@ -341,7 +341,7 @@ void agent_session_set_rate(struct agent_session *session, uv_loop_t *loop, uint
     session->rate_timer->data = session;
 }
 
-/* --- frames from the agent ------------------------------------------------------------------ */
+/* --- frames from the agent ----------------------------------------------------------- */
 
 static void handle_want(struct agent_session *session, const struct frame *frame)
 {
@@ -459,7 +459,7 @@ static void session_handle_frame(struct agent_session *session, const struct fra
     session_breach(session, "a frame that only a controller sends");
 }
 
-/* --- the wire ------------------------------------------------------------------------------- */
+/* --- the wire ------------------------------------------------------------------------ */
 
 static bool session_keep_input(struct agent_session *session, const uint8_t *data, size_t size)
 {

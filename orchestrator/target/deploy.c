@@ -98,7 +98,7 @@ static void deploy_step(struct deploy *deploy, const char *command, struct buffe
     deploy->run = link_run_command(deploy->link, command, input, STEP_TIMEOUT, callback, deploy);
 }
 
-/* --- start ---------------------------------------------------------------------------------- */
+/* --- start --------------------------------------------------------------------------- */
 
 static void start_callback(const struct link_run_result *result, void *arg)
 {
@@ -137,7 +137,7 @@ static void deploy_start_agent(struct deploy *deploy)
     buffer_unref(input);
 }
 
-/* --- upload --------------------------------------------------------------------------------- */
+/* --- upload -------------------------------------------------------------------------- */
 
 static void upload_callback(const struct link_run_result *result, void *arg)
 {
@@ -174,7 +174,7 @@ static void deploy_upload(struct deploy *deploy)
     deploy_step(deploy, command, deploy->file->content, upload_callback);
 }
 
-/* --- survey --------------------------------------------------------------------------------- */
+/* --- survey -------------------------------------------------------------------------- */
 
 static int survey_judge(struct deploy *deploy, const char *output, struct error *err)
 {

@@ -74,7 +74,7 @@ static void reach_end(struct reach *reach, enum reach_verdict verdict)
     callback(&result, arg);
 }
 
-/* --- health --------------------------------------------------------------------------------- */
+/* --- health -------------------------------------------------------------------------- */
 
 static void health_callback(const struct link_run_result *result, void *arg)
 {
@@ -106,7 +106,7 @@ static void reach_check_health(struct reach *reach)
     free(command);
 }
 
-/* --- comparing (on a worker thread) ---------------------------------------------------------- */
+/* --- comparing (on a worker thread) -------------------------------------------------- */
 
 /* 4 KiB of the image at offset; false when it cannot be read. */
 static bool image_piece(const struct reach *reach, uint64_t offset, uint8_t *out)
@@ -256,7 +256,7 @@ static void compare_done_callback(uv_work_t *work, int status)
         reach_check_health(reach);
 }
 
-/* --- the script ------------------------------------------------------------------------------ */
+/* --- the script ---------------------------------------------------------------------- */
 
 static void script_callback(const struct link_run_result *result, void *arg)
 {

@@ -77,7 +77,7 @@ static const struct step_rule rules[STEP_COUNT] = {
 #define DEPLOY_TIMEOUT_MS (180u * 1000u)
 #define FENCE_TIMEOUT_MS  (180u * 1000u)
 
-/* --- small things ---------------------------------------------------------------------------- */
+/* --- small things -------------------------------------------------------------------- */
 
 static uint64_t unix_time_ms(void)
 {
@@ -121,7 +121,7 @@ void target_set_state(struct target *target, enum target_state state)
     target->env->changed(target, target->env->arg);
 }
 
-/* --- timers ---------------------------------------------------------------------------------- */
+/* --- timers -------------------------------------------------------------------------- */
 
 static void step_timeout_callback(uv_timer_t *timer)
 {
@@ -177,7 +177,7 @@ void target_set_step(struct target *target, enum target_step step)
         rule->enter(target);
 }
 
-/* --- faults ---------------------------------------------------------------------------------- */
+/* --- faults -------------------------------------------------------------------------- */
 
 void target_disconnect(struct target *target)
 {
@@ -325,7 +325,7 @@ void target_finish(struct target *target, enum target_outcome outcome, const str
     target->env->done(target, target->env->arg);
 }
 
-/* --- what the run asks for ------------------------------------------------------------------- */
+/* --- what the run asks for ----------------------------------------------------------- */
 
 static void target_begin(struct target *target)
 {

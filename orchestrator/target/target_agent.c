@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- connect --------------------------------------------------------------------------------- */
+/* --- connect ------------------------------------------------------------------------- */
 
 static void link_up_callback(struct link *link, const struct link_facts *facts, void *arg)
 {
@@ -51,7 +51,7 @@ void target_enter_connect(struct target *target)
     target->link = link_open(target->env->links, &config, &link_events, target);
 }
 
-/* --- deploy ---------------------------------------------------------------------------------- */
+/* --- deploy -------------------------------------------------------------------------- */
 
 static void deploy_callback_done(const struct deploy_result *result, const struct error *err,
                                  void *arg)
@@ -80,7 +80,7 @@ void target_enter_deploy(struct target *target)
         deploy_start(target->link, &target->deploy_config, deploy_callback_done, target);
 }
 
-/* --- what the agent says ---------------------------------------------------------------------- */
+/* --- what the agent says ------------------------------------------------------------- */
 
 /* The stable states of the stream mode follow what the agent does to the disk; in stage mode all of
  * it is the commit. */
@@ -270,7 +270,7 @@ static const struct agent_session_events session_events = {
     .alive = agent_alive_callback,
 };
 
-/* --- attach ---------------------------------------------------------------------------------- */
+/* --- attach -------------------------------------------------------------------------- */
 
 static void session_say_hello(struct target *target)
 {
@@ -358,7 +358,7 @@ static void reply_hello(struct target *target, const struct hello_reply *hello)
     target_set_step(target, step_for_phase(target, target->phase));
 }
 
-/* --- facts, mode ------------------------------------------------------------------------------ */
+/* --- facts, mode --------------------------------------------------------------------- */
 
 void target_enter_facts(struct target *target)
 {
@@ -450,8 +450,7 @@ void target_enter_stage(struct target *target)
     agent_session_set_store(target->session, target->env->store);
 }
 
-/* --- the second way in, the fence, the write ---------------------------------------------------
- */
+/* --- the second way in, the fence, the write ----------------------------------------- */
 
 /* Once the disk is overwritten no new ssh login works, so the second way is tried while the first
  * still works; the answer (reply_hello) goes back to ssh, whose ciphers are cheaper. */

@@ -14,7 +14,7 @@
 #define UNDO_TIMEOUT        (3u * 60u * 1000u) /* all of backing out, reconnecting included */
 #define ABORT_GRACE         1500u              /* for the agent to take its leave */
 
-/* --- what the host gives a policy ------------------------------------------------------------- */
+/* --- what the host gives a policy ---------------------------------------------------- */
 
 struct policy_command {
     struct link_run *run;
@@ -68,7 +68,7 @@ static void transport_log(void *arg, const char *text)
     target_log(arg, LOG_INFO, "policy: %s", text);
 }
 
-/* --- stop ------------------------------------------------------------------------------------- */
+/* --- stop ---------------------------------------------------------------------------- */
 
 static void stop_verdict_callback(enum ff_verdict verdict, const char *reason, void *arg)
 {
@@ -120,7 +120,7 @@ void target_enter_policy(struct target *target)
     policy_run_stop(target->policy, POLICY_STOP_TIMEOUT, stop_verdict_callback, target);
 }
 
-/* --- undo ------------------------------------------------------------------------------------- */
+/* --- undo ---------------------------------------------------------------------------- */
 
 static void folder_removed_callback(const struct link_run_result *result, void *arg)
 {

@@ -11,7 +11,7 @@
 #define RETURN_CONNECT_MS 10000u /* of one attempt; a booting sshd may accept and say nothing */
 #define PROOF_TIMEOUT_MS  60000u
 
-/* --- who answers ------------------------------------------------------------------------------ */
+/* --- who answers --------------------------------------------------------------------- */
 
 enum after_trust target_trust(const struct target_env *env, const struct target_spec *spec,
                               const struct image_facts *facts)
@@ -106,7 +106,7 @@ static bool fingerprint_is_images(const struct target *target, const char *finge
     return false;
 }
 
-/* --- waiting ---------------------------------------------------------------------------------- */
+/* --- waiting ------------------------------------------------------------------------- */
 
 /* Another round after a moment, or the end of the patience. */
 static void return_again(struct target *target)
@@ -181,8 +181,7 @@ void target_enter_prove(struct target *target)
     target->reach = reach_start(target->link, &config, prove_callback, target);
 }
 
-/* --- ssh, ping or nothing ----------------------------------------------------------------------
- */
+/* --- ssh, ping or nothing ------------------------------------------------------------ */
 
 static void return_up_callback(struct link *link, const struct link_facts *facts, void *arg)
 {

@@ -3,11 +3,12 @@
 #include "target/status.h"
 #include "target/target.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 #include <string.h>
 
 static const char good[] =

@@ -2,19 +2,19 @@
 /* The controller's end of the conversation, against a wire that the test plays the agent on. */
 #include "target/agent_session.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
-#include <sodium.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* --- a wire that keeps what is written ----------------------------------------------------------
- */
+/* --- a wire that keeps what is written ----------------------------------------------- */
 
 struct fake_wire {
     struct wire wire;
@@ -44,8 +44,7 @@ static void fake_close(struct wire *wire)
 
 static const struct wire_ops fake_ops = {fake_write, fake_shut, fake_close};
 
-/* --- what the session tells ----------------------------------------------------------------------
- */
+/* --- what the session tells ---------------------------------------------------------- */
 
 struct heard {
     unsigned replies, phases, fails, losses;
@@ -131,8 +130,7 @@ static void agent_says(struct fixture *f, const uint8_t *data, size_t size)
     agent_session_wire_events.data(&f->fake->wire, data, size, f->session);
 }
 
-/* --- tests ---------------------------------------------------------------------------------------
- */
+/* --- tests --------------------------------------------------------------------------- */
 
 static void frames_may_come_in_any_pieces(void **state)
 {

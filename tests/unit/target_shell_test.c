@@ -2,11 +2,12 @@
 /* Quoting for the device's shell, proven by a real shell. */
 #include "target/shell.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
