@@ -1,14 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "fence.h"
+
+#include "fault.h"
+#include "holders.h"
+#include "memory.h"
+#include "pin.h"
+#include "superblocks.h"
+#include "swap.h"
+#include "sysctl.h"
+#include "text.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SYSRQ_PATIENCE 150                   /* tenths of a second until SysRq-u has worked */
+#define SWAP_RESERVE   (16u * 1024u * 1024u) /* must stay free when swap comes back to memory */
+
+/* Everything the fence holds; opened before the first file system goes silent. */
+struct fence_state {
+    const struct fence_config *config;
+    struct superblocks superblocks;
+    struct swap_table swaps;
+    struct pins pins;
+    struct sysctls sysctls;
+    struct pid_set lifeline;
+    struct device_set layers;   /* block devices on the disk, itself included */
+    int layer_fds[DEVICES_MAX]; /* -1: the disk itself */
+    bool layer_was_ro[DEVICES_MAX];
+    bool layers_ro;
+    int sysrq_fd;
+    bool forced; /* SysRq-u was used */
+};
+
+static bool is_on(const struct fence_state *s, enum agent_switch which)
+{
+    return switch_is_on(s->config->switches, which);
+}
+
+/* --- preparation: nothing is changed ------------------------------------------------------------
+ */
+
+static int open_layers(struct fence_state *s, const struct mount_table *table, struct fail *fail)
+{
+    char path[320], node[256];
+    int read_only = 0;
+    device_set_add(&s->layers, s->config->target->device);
+    s->layer_fds[0] = -1;
+    DIR *dir = opendir("/sys/class/block");
+    struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        struct device_set disks = {.count = 0};
+        text_format(path, sizeof path, "/sys/class/block/%s/dev", entry->d_name);
+        dev_t device = entry->d_name[0] == '.' ? 0 : layers_read_number(path);
+        if (device == 0 || device == s->config->target->device)
+            continue;
+        layers_of_device(table, device, &disks);
+        if (!device_set_has(&disks, s->config->target->device))
+            continue;
+        unsigned at = s->layers.count;
+        device_set_add(&s->layers, device);
+        if (s->layers.count == at)
+            break;
+        layers_node(device, node, sizeof node);
+        s->layer_fds[at] = open(node, O_RDONLY | O_CLOEXEC);
+        if (s->layer_fds[at] >= 0 && ioctl(s->layer_fds[at], BLKROGET, &read_only) == 0)
+            s->layer_was_ro[at] = read_only != 0;
+    }
+    if (dir != NULL)
+        closedir(dir);
+    if (s->layers.unknown)
+        return fault_set(fail, FAILCODE_REFUSED, "more than %u partitions and layers on one disk",
+                         DEVICES_MAX);
+    return 0;
+}
+
+static int prepare(struct fence_state *s, struct fail *fail)
+{
+    struct mount_table table;
+    s->sysrq_fd = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
+    if (mounts_read(&table, 0) != 0)
+        return fault_set(fail, FAILCODE_FENCE, "cannot read /proc/self/mountinfo");
+    int status = open_layers(s, &table, fail);
+    swaps_read(&s->swaps, &table, s->config->target->device);
+    mounts_free(&table);
+    if (status != 0 || superblocks_find(&s->superblocks, s->config->target->device, fail) != 0)
+        return -1;
+    process_lifeline(s->config->relay, s->config->watchdog_owner, &s->lifeline);
+    return 0;
+}
+
+/* --- steps that can be undone --------------------------------------------------------------------
+ */
+
+static void end_holders(struct fence_state *s)
+{
+    struct holder_scope scope = {
+        .filesystems = &s->superblocks.devices,
+        .devices = &s->layers,
+        .mounts = s->superblocks.mount_ids,
+        .mount_count = s->superblocks.mount_count,
+    };
+    if (!is_on(s, SWITCH_NO_KILL))
+        holders_end(&scope, &s->lifeline, s->config->report);
+}
+
+static int stop_swap(struct fence_state *s, struct fail *fail)
+{
+    struct memory_info memory;
+    uint64_t used = 0;
+    if (is_on(s, SWITCH_NO_SWAPOFF))
+        return 0;
+    for (unsigned i = 0; i < s->swaps.count; i++)
+        if (s->swaps.items[i].on_disk)
+            used += s->swaps.items[i].used;
+    if (used > 0 && memory_read(&memory) == 0 && memory.available < used + SWAP_RESERVE) {
+        fault_set(fail, FAILCODE_MEMORY, "%llu MiB are swapped out to this disk, %llu MiB are free",
+                  (unsigned long long)(used >> 20), (unsigned long long)(memory.available >> 20));
+        return fault_remedy(fail, "stop services that use memory");
+    }
+    const struct swap *stuck = swaps_off(&s->swaps);
+    if (stuck == NULL)
+        return 0;
+    fault_set(fail, FAILCODE_FENCE, "swap on %s cannot be switched off: %s", stuck->path,
+              strerror(errno));
+    return fault_remedy(fail, "stop services that use memory, or swapoff %s by hand", stuck->path);
+}
+
+static int pin_lifeline(struct fence_state *s, struct fail *fail)
+{
+    if (is_on(s, SWITCH_NO_PIN))
+        return 0;
+    /* Processes may have come and gone since. */
+    process_lifeline(s->config->relay, s->config->watchdog_owner, &s->lifeline);
+    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0 ||
+        pin_processes(&s->pins, &s->superblocks.devices, &s->lifeline) != 0)
+        return fault_set(fail, FAILCODE_MEMORY,
+                         "what init and sshd run cannot be held in memory: %s", strerror(errno));
+    report_log(s->config->report, LOG_DEBUG, "%u files, %llu KiB, of %u processes pinned",
+               s->pins.count, (unsigned long long)(s->pins.bytes >> 10), s->lifeline.count);
+    return 0;
+}
+
+/* The emergency way: asynchronous, and for all disks. */
+static int remount_by_force(struct fence_state *s, struct fail *fail)
+{
+    const struct superblock *writable = NULL;
+    if (s->sysrq_fd < 0 || write(s->sysrq_fd, "u", 1) != 1) {
+        fault_set(fail, FAILCODE_FENCE,
+                  "file systems are busy, and this kernel has no SysRq to make them read-only");
+        return fault_remedy(fail, "stop the services that write to the disk (services: in the "
+                                  "inventory)");
+    }
+    s->forced = true;
+    for (int i = 0; i < SYSRQ_PATIENCE; i++) {
+        if ((writable = superblocks_find_writable(&s->superblocks)) == NULL)
+            return 0;
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    }
+    return fault_set(fail, FAILCODE_FENCE, "%s on %s is still writable %d s after SysRq-u",
+                     writable->fstype, writable->point, SYSRQ_PATIENCE / 10);
+}
+
+static int make_readonly(struct fence_state *s, struct fail *fail)
+{
+    const struct superblock *stubborn;
+    if (is_on(s, SWITCH_NO_REMOUNT))
+        return 0;
+    unsigned refused = superblocks_remount(&s->superblocks, &stubborn, s->config->report);
+    if (refused > 0) { /* services that were started again meanwhile */
+        end_holders(s);
+        refused = superblocks_remount(&s->superblocks, &stubborn, s->config->report);
+    }
+    if (stubborn != NULL) {
+        fault_set(fail, FAILCODE_FENCE,
+                  "%s on %s is in use and cannot be silenced: it has no shutdown ioctl",
+                  stubborn->fstype, stubborn->point);
+        return fault_remedy(fail, "stop what writes there (services: in the inventory)");
+    }
+    if (refused > 0 || superblocks_find_writable(&s->superblocks) != NULL)
+        return remount_by_force(s, fail);
+    return 0;
+}
+
+static void flush_layers(const struct fence_state *s)
+{
+    superblocks_sync(&s->superblocks);
+    for (unsigned i = 0; i < s->layers.count; i++)
+        if (s->layer_fds[i] >= 0)
+            fsync(s->layer_fds[i]);
+}
+
+static void set_layers_readonly(struct fence_state *s, bool on)
+{
+    for (unsigned i = 0; i < s->layers.count; i++) {
+        int value = on || s->layer_was_ro[i];
+        if (s->layer_fds[i] >= 0)
+            ioctl(s->layer_fds[i], BLKROSET, &value);
+    }
+    s->layers_ro = on;
+}
+
+/* --- the fence -----------------------------------------------------------------------------------
+ */
+
+static void release(struct fence *fence)
+{
+    struct fence_state *s = fence->state;
+    superblocks_close(&s->superblocks);
+    pin_release(&s->pins);
+    for (unsigned i = 0; i < s->layers.count; i++)
+        if (s->layer_fds[i] >= 0)
+            close(s->layer_fds[i]);
+    if (s->sysrq_fd >= 0)
+        close(s->sysrq_fd);
+    free(s);
+    fence->state = NULL;
+}
+
+static void undo(struct fence *fence)
+{
+    struct fence_state *s = fence->state;
+    if (s->layers_ro)
+        set_layers_readonly(s, false);
+    superblocks_restore(&s->superblocks);
+    swaps_on(&s->swaps);
+    sysctls_restore(&s->sysctls);
+    signal(SIGTERM, SIG_DFL);
+    release(fence);
+}
+
+static int raise_reversible(struct fence_state *s, struct fail *fail)
+{
+    if (prepare(s, fail) != 0)
+        return -1;
+    signal(SIGTERM, SIG_IGN);
+    end_holders(s);
+    if (stop_swap(s, fail) != 0)
+        return -1;
+    flush_layers(s);
+    sysctls_calm(&s->sysctls);
+    if (pin_lifeline(s, fail) != 0 || make_readonly(s, fail) != 0)
+        return -1;
+    flush_layers(s);
+    return 0;
+}
+
+static int shut(struct fence *fence, struct fail *fail)
+{
+    struct fence_state *s = fence->state;
+    if (is_on(s, SWITCH_NO_SHUTDOWN))
+        return 0;
+    const struct superblock *stuck = superblocks_shut(&s->superblocks, &fence->irreversible);
+    if (stuck != NULL)
+        return fault_set(fail, FAILCODE_FENCE, "%s on %s cannot be shut down: %s", stuck->fstype,
+                         stuck->point, strerror(errno));
+    return 0;
+}
+
 int fence_raise(struct fence *fence, const struct fence_config *config, struct fail *fail)
 {
-    (void)fence;
-    (void)config;
-    (void)fail;
+    fence->irreversible = false;
+    fence->state = calloc(1, sizeof *fence->state);
+    if (fence->state == NULL)
+        return fault_set(fail, FAILCODE_MEMORY, "out of memory");
+    struct fence_state *s = fence->state;
+    s->config = config;
+    s->sysrq_fd = -1;
+    int status = raise_reversible(s, fail);
+    if (status == 0)
+        status = shut(fence, fail);
+    if (status == 0) {
+        flush_layers(s);
+        if (!is_on(s, SWITCH_NO_ROSET))
+            set_layers_readonly(s, true);
+        report_log(config->report, LOG_INFO, "%u file systems of %s are silent%s",
+                   s->superblocks.devices.count, config->target->path,
+                   s->forced ? " (by SysRq-u)" : "");
+        s->config = NULL; /* it was the caller's */
+        return 0;
+    }
+    if (!fence->irreversible)
+        undo(fence);
     return -1;
 }
+
 int fence_undo(struct fence *fence, const struct report *report)
 {
-    (void)fence;
-    (void)report;
+    if (fence->irreversible)
+        return -1;
+    if (fence->state != NULL) {
+        undo(fence);
+        report_log(report, LOG_INFO, "the fence is down again, the old system goes on");
+    }
     return 0;
 }

@@ -14,8 +14,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define FLASH_HEAD_SIZE (1024u * 1024u) /* erased first, written last; rounded up to whole blocks  \
-                                         */
+#define FLASH_HEAD_SIZE                                                                            \
+    (1024u * 1024u) /* erased first, written last; rounded up to whole blocks                      \
+                     */
 #define FLASH_POOL_MAX     16u
 #define FLASH_STAGE_WINDOW (4u * 1024u * 1024u) /* wire bytes under way in stage mode */
 #define FLASH_BAD_MAX      3u                   /* wrong arrivals of one block before giving up */

@@ -188,7 +188,8 @@ static void check_lonely(struct agent *agent, int64_t now)
 static void check_timers(struct agent *agent)
 {
     int64_t now = agent_now();
-    watchdog_feed(&agent->watchdog, now);
+    if (agent->phase != PHASE_REBOOTING) /* then it is the last resort */
+        watchdog_feed(&agent->watchdog, now);
     for (unsigned i = 0; i < AGENT_PEERS_MAX; i++) {
         struct peer *peer = agent->peers[i];
         if (peer == NULL)

@@ -1,20 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "watchdog.h"
-void watchdog_look(struct watchdog *w)
+
+#include "fault.h"
+#include "process.h"
+#include "text.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/watchdog.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WATCHDOG_MISC  130 /* minor of /dev/watchdog among the misc devices (major 10) */
+#define WANTED_TIMEOUT 60  /* seconds */
+#define TAKE_PATIENCE  50  /* tenths of a second for PID 1 to let go */
+
+struct owner_search {
+    dev_t nodes[8];
+    unsigned count;
+    pid_t owner;
+};
+
+static void find_nodes(struct owner_search *search)
 {
-    (void)w;
+    char path[320];
+    struct stat st;
+    search->nodes[search->count++] = makedev(10, WATCHDOG_MISC);
+    DIR *dir = opendir("/dev");
+    struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL && search->count < 8) {
+        text_format(path, sizeof path, "/dev/%s", entry->d_name);
+        if (text_starts(entry->d_name, "watchdog") && stat(path, &st) == 0 && S_ISCHR(st.st_mode))
+            search->nodes[search->count++] = st.st_rdev;
+    }
+    if (dir != NULL)
+        closedir(dir);
 }
-int watchdog_take(struct watchdog *w, struct fail *f)
+
+static void visit(pid_t pid, void *arg)
 {
-    (void)w;
-    (void)f;
+    struct owner_search *search = arg;
+    char path[320];
+    struct stat st;
+    text_format(path, sizeof path, "/proc/%d/fd", (int)pid);
+    DIR *dir = search->owner != 0 ? NULL : opendir(path);
+    struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        text_format(path, sizeof path, "/proc/%d/fd/%s", (int)pid, entry->d_name);
+        if (stat(path, &st) != 0 || !S_ISCHR(st.st_mode))
+            continue;
+        for (unsigned i = 0; i < search->count; i++)
+            if (search->nodes[i] == st.st_rdev)
+                search->owner = pid;
+    }
+    if (dir != NULL)
+        closedir(dir);
+}
+
+void watchdog_look(struct watchdog *watchdog)
+{
+    struct owner_search search = {.count = 0};
+    pid_t parent;
+    if (watchdog->ours)
+        return;
+    watchdog->fd = -1;
+    watchdog->present = access("/dev/watchdog", F_OK) == 0;
+    find_nodes(&search);
+    process_each(visit, &search);
+    watchdog->owner = search.owner;
+    watchdog->owner_name[0] = '\0';
+    if (search.owner != 0)
+        process_stat(search.owner, watchdog->owner_name, &parent);
+}
+
+/* systemd closes its watchdog when RuntimeWatchdogUSec becomes 0 (org.freedesktop.systemd1(5)). */
+static int ask_systemd(const char *value)
+{
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        int null = open("/dev/null", O_RDWR);
+        for (int i = 0; i < 3 && null >= 0; i++)
+            dup2(null, i);
+        execl("/usr/bin/busctl", "busctl", "set-property", "org.freedesktop.systemd1",
+              "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",
+              "RuntimeWatchdogUSec", "t", value, (char *)NULL);
+        _exit(127);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        return -1;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
+}
+
+static int cannot_take(struct fail *fail, const char *why)
+{
+    fault_set(fail, FAILCODE_REFUSED, "the watchdog is held by PID 1 and cannot be taken over: %s",
+              why);
+    return fault_remedy(fail, "switch it off first (systemd: RuntimeWatchdogSec=0 in system.conf)");
+}
+
+int watchdog_take(struct watchdog *watchdog, struct fail *fail)
+{
+    int timeout = WANTED_TIMEOUT;
+    watchdog_look(watchdog);
+    /* Nobody's, or fed by a program of its own that lives on, pinned. */
+    if (watchdog->ours || watchdog->owner != 1)
+        return 0;
+    if (access("/run/systemd/system", F_OK) != 0)
+        return cannot_take(fail, "it is not systemd");
+    if (ask_systemd("0") != 0)
+        return cannot_take(fail, "busctl could not set RuntimeWatchdogUSec");
+    for (int i = 0; i < TAKE_PATIENCE && watchdog->fd < 0; i++) {
+        watchdog->fd = open("/dev/watchdog", O_WRONLY | O_CLOEXEC);
+        if (watchdog->fd < 0)
+            nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    }
+    if (watchdog->fd < 0)
+        return cannot_take(fail, strerror(errno));
+    ioctl(watchdog->fd, WDIOC_SETTIMEOUT, &timeout);
+    if (ioctl(watchdog->fd, WDIOC_GETTIMEOUT, &timeout) != 0 || timeout <= 0)
+        timeout = 10;
+    watchdog->timeout = (unsigned)timeout;
+    watchdog->ours = true;
+    watchdog->owner = 0;
+    watchdog->fed = 0;
     return 0;
 }
-void watchdog_feed(struct watchdog *w, int64_t now)
+
+void watchdog_feed(struct watchdog *watchdog, int64_t now)
 {
-    (void)w;
-    (void)now;
+    if (!watchdog->ours || now - watchdog->fed < (int64_t)watchdog->timeout * 250)
+        return;
+    watchdog->fed = now;
+    ioctl(watchdog->fd, WDIOC_KEEPALIVE, 0);
 }
-void watchdog_give_back(struct watchdog *w)
+
+void watchdog_give_back(struct watchdog *watchdog)
 {
-    (void)w;
+    if (!watchdog->ours)
+        return;
+    ssize_t ignored = write(watchdog->fd, "V", 1);
+    (void)ignored;
+    close(watchdog->fd);
+    watchdog->fd = -1;
+    watchdog->ours = false;
+    ask_systemd("60000000");
 }
