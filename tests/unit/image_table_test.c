@@ -126,7 +126,7 @@ static void gpt_and_its_backup(void **state)
 static void gpt_of_large_sectors(void **state)
 {
     (void)state;
-    make_table("disk", 32, "label: gpt\\n1: start=256,size=1024,type=L\\n");
+    make_table("disk", 32, "label: gpt\\n1: start=2048,size=2048,type=L\\n");
     /* sfdisk takes the sector size of the device, so 512 here; shifted by hand it is of 4096. */
     size_t size;
     uint8_t *small = file_read("disk", &size), *large = calloc(1, size);
@@ -138,8 +138,8 @@ static void gpt_of_large_sectors(void **state)
     struct image_facts facts = collect_good("large");
     assert_string_equal(facts.table, "gpt");
     assert_int_equal(facts.partition_count, 1);
-    assert_int_equal(facts.partitions[0].start, 256 * 4096);
-    assert_int_equal(facts.partitions[0].size, 1024 * 4096);
+    assert_int_equal(facts.partitions[0].start, 2048 * 4096);
+    assert_int_equal(facts.partitions[0].size, 2048 * 4096);
     free(small);
     free(large);
 }
