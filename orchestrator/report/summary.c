@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "report/summary.h"
+
+#include "base/units.h"
+#include "report/fleet.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct summary {
+    const struct run_view *run;
+    const struct paint *paint;
+    unsigned width;
+    FILE *out;
+    struct fleet fleet;
+};
+
+static bool is_check(const struct summary *summary)
+{
+    return strcmp(summary->run->command, "check") == 0;
+}
+
+/* "3 flashed, 1 unchanged", worst first. */
+static void counts_text(const struct summary *summary, char *out, size_t out_size)
+{
+    static const struct {
+        enum target_outcome outcome;
+        const char *words;
+    } order[] = {
+        {OUTCOME_FAILED, "failed"},       {OUTCOME_NOT_STARTED, "not started"},
+        {OUTCOME_SKIPPED, "skipped"},     {OUTCOME_FLASHED, "flashed"},
+        {OUTCOME_UNCHANGED, "unchanged"}, {OUTCOME_NONE, "unfinished"},
+    };
+    size_t length = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof order / sizeof *order && length < out_size; i++) {
+        size_t count = summary->fleet.outcomes[order[i].outcome];
+        if (count > 0)
+            length += (size_t)snprintf(out + length, out_size - length, "%s%zu %s",
+                                       length > 0 ? ", " : "", count, order[i].words);
+    }
+}
+
+/* The sentence for a run that probed only. */
+static void headline_check(const struct summary *summary, char *out, size_t out_size)
+{
+    const struct fleet *fleet = &summary->fleet;
+    size_t total = summary->run->target_count;
+    size_t bad = fleet->outcomes[OUTCOME_FAILED];
+    size_t veto = fleet->outcomes[OUTCOME_SKIPPED];
+    size_t same = fleet->outcomes[OUTCOME_UNCHANGED];
+    int length = snprintf(out, out_size, "%zu of %zu target%s can be flashed",
+                          total - bad - veto - same, total, total == 1 ? "" : "s");
+    const struct {
+        size_t count;
+        const char *words;
+    } rest[] = {{same, "would stay unchanged"}, {veto, "would be skipped"}, {bad, "would fail"}};
+    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
+        if (rest[i].count > 0)
+            length += snprintf(out + length, out_size - (size_t)length, ", %zu %s", rest[i].count,
+                               rest[i].words);
+    }
+}
+
+static void headline_flash(const struct summary *summary, char *out, size_t out_size)
+{
+    char counts[200];
+    size_t total = summary->run->target_count;
+    size_t good =
+        summary->fleet.outcomes[OUTCOME_FLASHED] + summary->fleet.outcomes[OUTCOME_UNCHANGED];
+    counts_text(summary, counts, sizeof counts);
+    if (total == 0)
+        snprintf(out, out_size, "There was nothing to do");
+    else if (good == total && total > 1)
+        snprintf(out, out_size, "All %zu targets hold the image: %s", total, counts);
+    else if (good == total)
+        snprintf(out, out_size, "The target holds the image: %s", counts);
+    else
+        snprintf(out, out_size, "%zu of %zu target%s hold%s the image: %s", good, total,
+                 total == 1 ? "" : "s", good == 1 ? "s" : "", counts);
+}
+
+/* One cleaned text, painted, with its hanging indent. */
+static void print_text(const struct summary *summary, enum colour colour, unsigned column,
+                       unsigned indent, const char *text)
+{
+    char clean[TEXT_MAX];
+    text_clean(text, summary->paint->utf8, clean, sizeof clean);
+    fputs(paint_begin(summary->paint, colour), summary->out);
+    text_wrap(summary->out, clean, column, indent, summary->width);
+    fputs(paint_end(summary->paint, colour), summary->out);
+    fputc('\n', summary->out);
+}
+
+static void print_headline(const struct summary *summary)
+{
+    char sentence[400];
+    const struct fleet *fleet = &summary->fleet;
+    bool good = fleet->outcomes[OUTCOME_FAILED] + fleet->outcomes[OUTCOME_NOT_STARTED] +
+                    fleet->outcomes[OUTCOME_NONE] ==
+                0;
+    if (is_check(summary)) {
+        headline_check(summary, sentence, sizeof sentence);
+        good = fleet->outcomes[OUTCOME_FAILED] == 0;
+    } else {
+        headline_flash(summary, sentence, sizeof sentence);
+    }
+    print_text(summary, good ? COLOUR_GREEN : COLOUR_RED, 0, 2, sentence);
+    if (summary->run->interrupted)
+        print_text(summary, COLOUR_YELLOW, 0, 2, "The run was interrupted.");
+    if (summary->run->halted != NULL) {
+        snprintf(sentence, sizeof sentence, "The rollout was halted: %s", summary->run->halted);
+        print_text(summary, COLOUR_YELLOW, 0, 2, sentence);
+    }
+}
+
+/* --- what went wrong ---------------------------------------------------------------------------
+ */
+
+static bool is_trouble(const struct summary *summary, const struct target_status *target)
+{
+    if (target->outcome == OUTCOME_NOT_STARTED && is_check(summary))
+        return false;
+    return target->outcome == OUTCOME_FAILED || target->outcome == OUTCOME_SKIPPED ||
+           target->outcome == OUTCOME_NOT_STARTED;
+}
+
+static bool same_trouble(const struct target_status *a, const struct target_status *b)
+{
+    return a->outcome == b->outcome && a->damage == b->damage && a->state == b->state &&
+           strcmp(a->error.text, b->error.text) == 0 &&
+           strcmp(a->error.remedy, b->error.remedy) == 0;
+}
+
+/* How far it got and what that means for the device. */
+static void trouble_text(const struct target_status *target, char *out, size_t out_size)
+{
+    static const char *const meaning[] = {
+        [DAMAGE_NONE] = "its old system was left as it was",
+        [DAMAGE_REBOOTED] = "its old system was rebooted untouched",
+        [DAMAGE_INCOMPLETE] = "its disk is half-written",
+        [DAMAGE_LOST] = "flashed, but the new system was not proven",
+    };
+    if (target->outcome != OUTCOME_FAILED)
+        snprintf(out, out_size, "%s",
+                 target->outcome == OUTCOME_SKIPPED ? "skipped" : "not started");
+    else
+        snprintf(out, out_size, "failed in %s, %s", target_state_name(target->state),
+                 meaning[target->damage]);
+}
+
+/* The names of all with the trouble of targets[first]; marks them done. */
+static void trouble_names(const struct summary *summary, size_t first, bool *done, FILE *out)
+{
+    const struct run_view *run = summary->run;
+    size_t count = 0;
+    for (size_t i = first; i < run->target_count; i++) {
+        if (done[i] || !is_trouble(summary, run->targets[i]) ||
+            !same_trouble(run->targets[i], run->targets[first]))
+            continue;
+        done[i] = true;
+        fprintf(out, "%s%s", count++ > 0 ? ", " : "", run->targets[i]->spec->name);
+    }
+}
+
+static void print_trouble(const struct summary *summary, size_t first, bool *done)
+{
+    const struct target_status *target = summary->run->targets[first];
+    char *names = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&names, &size);
+    if (stream == NULL)
+        return;
+    char meaning[160];
+    trouble_text(target, meaning, sizeof meaning);
+    trouble_names(summary, first, done, stream);
+    fprintf(stream, ": %s", meaning);
+    fclose(stream);
+    fputs("  ", summary->out);
+    print_text(summary, target->outcome == OUTCOME_FAILED ? COLOUR_RED : COLOUR_YELLOW, 2, 4,
+               names);
+    if (target->error.text[0] != '\0') {
+        fputs("    ", summary->out);
+        print_text(summary, COLOUR_NONE, 4, 4, target->error.text);
+    }
+    if (target->error.remedy[0] != '\0') {
+        const char *arrow = summary->paint->utf8 ? "→ " : "-> ";
+        unsigned column = 4 + text_columns(arrow);
+        fprintf(summary->out, "    %s", arrow);
+        print_text(summary, COLOUR_NONE, column, column, target->error.remedy);
+    }
+    free(names);
+}
+
+static void print_troubles(const struct summary *summary)
+{
+    static const enum target_outcome order[] = {OUTCOME_FAILED, OUTCOME_NOT_STARTED,
+                                                OUTCOME_SKIPPED};
+    const struct run_view *run = summary->run;
+    bool *done = calloc(run->target_count + 1, sizeof *done);
+    if (done == NULL)
+        return;
+    for (size_t k = 0; k < sizeof order / sizeof *order; k++) {
+        for (size_t i = 0; i < run->target_count; i++) {
+            if (!done[i] && run->targets[i]->outcome == order[k] &&
+                is_trouble(summary, run->targets[i]))
+                print_trouble(summary, i, done);
+        }
+    }
+    free(done);
+}
+
+/* --- figures ---------------------------------------------------------------------------------- */
+
+static void print_figure(const struct summary *summary, const char *label, const char *text)
+{
+    fprintf(summary->out, "  %-9s", label);
+    print_text(summary, COLOUR_NONE, 11, 11, text);
+}
+
+static void print_figures(const struct summary *summary)
+{
+    char text[800], size[32], other[32], third[32];
+    const struct run_view *run = summary->run;
+    const struct fleet *fleet = &summary->fleet;
+    if (run->store != NULL && run->image != NULL) {
+        snprintf(text, sizeof text, "%s (%s, sha256 %.12s…)", run->image,
+                 units_format_size(run->store->image_size, size, sizeof size),
+                 run->store->facts.sha256);
+        print_figure(summary, "image", text);
+    }
+    if (!is_check(summary)) {
+        snprintf(text, sizeof text, "%s sent",
+                 units_format_size(fleet->bytes_sent, size, sizeof size));
+        print_figure(summary, "network", text);
+        snprintf(text, sizeof text, "%s written, %s already right",
+                 units_format_size(fleet->bytes_written, other, sizeof other),
+                 units_format_size(fleet->bytes_skipped, third, sizeof third));
+        print_figure(summary, "disks", text);
+    }
+    snprintf(text, sizeof text, "%s, run %s",
+             units_format_duration(run_duration(run), size, sizeof size), run->id);
+    print_figure(summary, "time", text);
+}
+
+void summary_print(const struct run_view *run, const struct paint *paint, unsigned width, FILE *out)
+{
+    struct summary summary = {.run = run, .paint = paint, .width = width, .out = out};
+    fleet_count(run, &summary.fleet);
+    print_headline(&summary);
+    print_troubles(&summary);
+    print_figures(&summary);
+}
