@@ -72,7 +72,8 @@ static int scan_and_choose(struct agent *agent, struct agent_work *work, struct 
     enum flash_mode asked = work->choice.asked;
     /* What surely can be staged is fetched while the disk is still being compared. */
     bool early = asked == MODE_STAGE || (asked == MODE_AUTO && choose_need(all, blocks) <= room);
-    flash->arena.floor = CHOOSE_RESERVE / 2 + agent->target.lifeline;
+    /* Streaming keeps only the head: that much must be there. */
+    flash->arena.floor = asked == MODE_STREAM ? 0 : CHOOSE_RESERVE / 2 + agent->target.lifeline;
     flash->arena.must_lock = agent->serve_disk == NULL;
     if ((early && flash_prepare_staging(flash, flash->manifest.block_count, &work->fail) != 0) ||
         scan_run(scan, early, &agent->worker.report, &found, &work->fail) != 0 ||
@@ -80,6 +81,7 @@ static int scan_and_choose(struct agent *agent, struct agent_work *work, struct 
         return -1;
     work->choice.fresh = found.fresh;
     if (work->choice.reply.mode == MODE_STREAM) {
+        flash->arena.floor = 0;
         if (flash_prepare_pool(flash, &work->fail) != 0)
             return -1;
         return flash_prepare_staging(flash, flash->head_blocks, &work->fail);

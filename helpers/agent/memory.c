@@ -51,11 +51,13 @@ static int arena_grow(struct arena *arena, size_t least, struct fail *fail)
     size_t size = least + sizeof(struct arena_chunk) > CHUNK_SIZE
                       ? (least + sizeof(struct arena_chunk) + 4095) / 4096 * 4096
                       : CHUNK_SIZE;
-    if (arena->floor > 0 && memory_read(&info) == 0 && info.available < arena->floor + size)
-        return fault_set(fail, FAILCODE_MEMORY,
-                         "memory ran short while staging: %llu MiB held, %llu MiB available",
-                         (unsigned long long)(arena->total >> 20),
-                         (unsigned long long)(info.available >> 20));
+    if (arena->floor > 0 && memory_read(&info) == 0 && info.available < arena->floor + size) {
+        fault_set(fail, FAILCODE_MEMORY,
+                  "memory ran short while staging: %llu MiB held, %llu MiB available",
+                  (unsigned long long)(arena->total >> 20),
+                  (unsigned long long)(info.available >> 20));
+        return fault_remedy(fail, "use mode stream or auto, or stop services that use memory");
+    }
     struct arena_chunk *chunk =
         mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (chunk == MAP_FAILED)
