@@ -170,6 +170,10 @@ struct inventory *inventory_parse(const char *file, const char *text, size_t siz
     struct model model = {.context = {.arena = arena_new(), .mistakes = &noted}};
     struct inventory *inventory = NULL;
     const struct yaml_node *root = NULL;
+    if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark */
+        text += 3;
+        size -= 3;
+    }
     if (check_bytes(text, size, &noted) == 0)
         root = yaml_tree_parse(model.context.arena, text, size, &noted);
     if (root != NULL)

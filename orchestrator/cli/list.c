@@ -99,13 +99,15 @@ static size_t wave_size(const struct inventory *inventory, const bool *selected,
 static void print_wave(const struct wave_spec *wave, size_t number, size_t size, FILE *out)
 {
     char groups[CELL_SIZE], soak[32];
+    size_t allowed = failure_limit_allows(&wave->max_failures, size);
     join_names(wave->groups, ", ", groups, sizeof groups);
     fprintf(out, "  %zu. %s: %zu target%s", number, groups, size, size == 1 ? "" : "s");
     if (wave->parallel > 0)
         fprintf(out, ", %u at once", wave->parallel);
-    if (wave->max_failures.present)
-        fprintf(out, ", more than %zu failed halt it",
-                failure_limit_allows(&wave->max_failures, size));
+    if (wave->max_failures.present && allowed == 0)
+        fputs(", any failure halts it", out);
+    else if (wave->max_failures.present)
+        fprintf(out, ", more than %zu failure%s halt it", allowed, allowed == 1 ? "" : "s");
     if (wave->window_from >= 0)
         fprintf(out, ", started %02d:%02d-%02d:%02d", wave->window_from / 60,
                 wave->window_from % 60, wave->window_to / 60, wave->window_to % 60);

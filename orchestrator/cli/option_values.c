@@ -31,7 +31,7 @@ static int take_text(const struct option_info *option, const char *value, const 
 static int take_directory(const struct option_info *option, const char *value, char **out,
                           struct error *err)
 {
-    const char *text;
+    const char *text = NULL;
     if (take_text(option, value, &text, err) != 0)
         return -1;
     *out = strdup(text);
