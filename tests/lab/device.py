@@ -43,14 +43,35 @@ class Device:
         self.disk = self.dir / "disk.img"
         self.console = self.dir / "console.log"
         self.process = None
-        run("cp", "--sparse=always", "--reflink=auto", images.raw(kind, layout, version, fs), self.disk)
+        run("cp", "--sparse=always", "--reflink=auto", self.first_image(version), self.disk)
         if disk_size:
             run("truncate", "-s", disk_size, self.disk)
         if data:
             images.add_data_partition(self.disk, data)
         lab.network.add_tap(self.tap)
 
+    def first_image(self, version):
+        """The raw image that the disk holds at first."""
+        return images.raw(self.kind, self.layout, version, self.fs)
+
     # Power
+
+    def starter(self):
+        """The command that is the device: it ends when the device is off."""
+        return [HERE / "uml-wrapper", *self.command_line()]
+
+    def wishes(self):
+        """What the image's own scripts do for a test, as words of the kernel's command line."""
+        words = []
+        if self.writers:
+            words.append(f"ff.writers={self.writers}")
+        if self.respawn:
+            words.append("ff.respawn")
+        if self.swap:
+            words.append(f"ff.swap={self.swap}")
+        if self.watchdog:
+            words += [f"ff.watchdog={self.watchdog}", "systemd.watchdog_device=/dev/watchdog1"]
+        return words + self.append.split()
 
     def command_line(self):
         """The kernel's arguments."""
@@ -64,15 +85,7 @@ class Device:
                       f"ff.fs={self.fs}", f"ff.stack={self.stack or 'plain'}"]
         if self.kind == "systemd":
             words += ["quiet", "systemd.show_status=0", "systemd.unit=multi-user.target", "selinux=0"]
-        if self.writers:
-            words.append(f"ff.writers={self.writers}")
-        if self.respawn:
-            words.append("ff.respawn")
-        if self.swap:
-            words.append(f"ff.swap={self.swap}")
-        if self.watchdog:
-            words += [f"ff.watchdog={self.watchdog}", "systemd.watchdog_device=/dev/watchdog1"]
-        return words + self.append.split()
+        return words + self.wishes()
 
     def boot(self, append=""):
         """Switches the power on. append adds words to the kernel's command line from now on."""
@@ -83,7 +96,7 @@ class Device:
                "TMPDIR": str(self.lab.memory_dir), "LAB_DEVICE": str(self.dir), "LAB_POWER_ON": "1"}
         with open(self.console, "ab") as console:
             self.process = subprocess.Popen(
-                self.lab.network.enter([HERE / "uml-wrapper", *self.command_line()]),
+                self.lab.network.enter(self.starter()),
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, env=env, cwd=self.dir,
                 start_new_session=True)
         return self

@@ -22,6 +22,7 @@ import tempfile
 import termios
 import time
 
+import arm64
 import images
 import network
 import roots
@@ -91,7 +92,8 @@ class Lab:
 
     def device(self, name, **kw):
         """A new device, not yet switched on. See Device for the parameters."""
-        d = Device(self, len(self.devices) + 1, name, **kw)
+        kind = arm64.Arm64Device if kw.get("kind") == "arm64" else Device
+        d = kind(self, len(self.devices) + 1, name, **kw)
         self.devices.append(d)
         return d
 
