@@ -321,6 +321,7 @@ void channel_sweep(struct link *link)
         next = TAILQ_NEXT(channel, in_list);
         channel_unlink(channel);
         channel_free(channel);
+        session_kick(link);
     }
 }
 

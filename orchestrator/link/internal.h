@@ -18,6 +18,8 @@
 struct link_pool {
     uv_loop_t *loop;
     uv_async_t wake; /* a thread is through; referenced while threads run */
+    uv_timer_t pace; /* between two links' starts */
+    unsigned handles;
     uv_mutex_t known_hosts_lock;
     uv_mutex_t done_lock;
     struct handshake *done; /* finished by their threads, guarded by done_lock */
@@ -76,6 +78,7 @@ struct link {
     uv_poll_t poll;
     bool polling;    /* poll was initialised */
     int poll_events; /* what it is started for */
+    bool unfinished; /* the pump stopped, or libssh read, before everything was looked at */
     unsigned handles;
 
     ssh_session session;

@@ -7,16 +7,24 @@
 static void pool_closed_callback(uv_handle_t *handle)
 {
     struct link_pool *pool = handle->data;
+    if (--pool->handles > 0)
+        return;
     uv_mutex_destroy(&pool->known_hosts_lock);
     uv_mutex_destroy(&pool->done_lock);
     free(pool);
+}
+
+static void pool_close_handles(struct link_pool *pool)
+{
+    uv_close((uv_handle_t *)&pool->wake, pool_closed_callback);
+    uv_close((uv_handle_t *)&pool->pace, pool_closed_callback);
 }
 
 static void pool_check_free(struct link_pool *pool)
 {
     if (pool->freeing && pool->links == 0 && pool->threads == 0 &&
         !uv_is_closing((uv_handle_t *)&pool->wake))
-        uv_close((uv_handle_t *)&pool->wake, pool_closed_callback);
+        pool_close_handles(pool);
 }
 
 /* On the handshake's thread. */
@@ -71,7 +79,9 @@ struct link_pool *link_pool_new(uv_loop_t *loop, unsigned max_handshakes)
         free(pool);
         return NULL;
     }
-    pool->wake.data = pool;
+    uv_timer_init(loop, &pool->pace);
+    pool->wake.data = pool->pace.data = pool;
+    pool->handles = 2;
     uv_unref((uv_handle_t *)&pool->wake);
     pool->loop = loop;
     pool->limit = max_handshakes > 0 ? max_handshakes : 1;
@@ -104,16 +114,26 @@ int pool_start_handshake(struct link_pool *pool, struct handshake *handshake)
     return rc;
 }
 
-/* link_begin never calls the owner from here: failures come later, from the link's timer. */
+static void pool_next(struct link_pool *pool);
+
+static void pool_pace_callback(uv_timer_t *pace)
+{
+    pool_next(pace->data);
+}
+
+/* One at a time: each start forks, which costs the loop some milliseconds. link_begin never calls
+ * the owner from here: failures come later, from the link's timer. */
 static void pool_next(struct link_pool *pool)
 {
-    struct link *link;
-    while (pool->active < pool->limit && (link = TAILQ_FIRST(&pool->waiting)) != NULL) {
-        TAILQ_REMOVE(&pool->waiting, link, in_queue);
-        link->has_turn = true;
-        pool->active++;
-        link_begin(link);
-    }
+    struct link *link = TAILQ_FIRST(&pool->waiting);
+    if (pool->active >= pool->limit || link == NULL || uv_is_active((uv_handle_t *)&pool->pace))
+        return;
+    TAILQ_REMOVE(&pool->waiting, link, in_queue);
+    link->has_turn = true;
+    pool->active++;
+    link_begin(link);
+    if (!TAILQ_EMPTY(&pool->waiting))
+        uv_timer_start(&pool->pace, pool_pace_callback, 1, 0);
 }
 
 void pool_enqueue(struct link *link)

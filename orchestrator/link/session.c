@@ -29,7 +29,8 @@ static void session_watch(struct link *link)
         return;
     int events = UV_READABLE;
     /* A session that libssh has given up may have a quiet socket: look again at once. */
-    if ((ssh_get_status(link->session) & SSH_WRITE_PENDING) != 0 || session_is_dead(link)) {
+    if (link->unfinished || (ssh_get_status(link->session) & SSH_WRITE_PENDING) != 0 ||
+        session_is_dead(link)) {
         events |= UV_WRITABLE;
     } else {
         struct channel *channel;
@@ -62,6 +63,7 @@ static void session_lost(struct link *link)
  */
 static bool session_round(struct link *link)
 {
+    uint64_t received = link->counter.in_bytes;
     bool again = ssh_event_dopoll(link->event, 0) != SSH_AGAIN;
     for (size_t left = link->channel_count; left > 0 && !link->closing; left--) {
         if (session_is_dead(link))
@@ -71,7 +73,8 @@ static bool session_round(struct link *link)
         TAILQ_INSERT_TAIL(&link->channels, channel, in_list);
         again |= channel_step(channel);
     }
-    return again;
+    /* One channel's step may have read another one's answer. */
+    return again || link->counter.in_bytes != received;
 }
 
 static void session_pump(struct link *link)
@@ -79,11 +82,13 @@ static void session_pump(struct link *link)
     uint64_t end = uv_hrtime() + TURN_NS;
     bool again = true;
     link_enter(link);
+    link->unfinished = false;
     while (again && !link->closing && !session_is_dead(link)) {
         again = session_round(link);
         if (uv_hrtime() > end)
             break;
     }
+    link->unfinished |= again;
     if (!link->closing)
         channel_sweep(link);
     if (!link->closing) {
@@ -104,10 +109,9 @@ static void session_poll_callback(uv_poll_t *poll, int status, int events)
 
 void session_kick(struct link *link)
 {
-    if (link->polling && link->busy == 0)
-        session_watch(link);
-    else if (link->polling && link->state == LINK_UP && link->poll_events == UV_READABLE &&
-             uv_poll_start(&link->poll, UV_READABLE | UV_WRITABLE, session_poll_callback) == 0)
+    link->unfinished = true;
+    if (link->polling && link->state == LINK_UP && (link->poll_events & UV_WRITABLE) == 0 &&
+        uv_poll_start(&link->poll, UV_READABLE | UV_WRITABLE, session_poll_callback) == 0)
         link->poll_events = UV_READABLE | UV_WRITABLE;
 }
 

@@ -4,3 +4,9 @@ foreach(part auth failure hostkey route transfer)
                        LABELS link TIMEOUT 300)
 endforeach()
 fleetflash_unit_test(wire_local_test SOURCES wire_local_test.c LIBS link_ssh LABELS link)
+
+# Not a test: how much one loop thread sends. See tests/bench/link_bench.c.
+add_executable(link_bench EXCLUDE_FROM_ALL ${CMAKE_CURRENT_LIST_DIR}/../bench/link_bench.c
+               ${CMAKE_CURRENT_LIST_DIR}/link_fixture.c)
+target_include_directories(link_bench PRIVATE ${CMAKE_CURRENT_LIST_DIR})
+target_link_libraries(link_bench PRIVATE link_ssh PkgConfig::CMOCKA)

@@ -3,6 +3,7 @@
 #include "link_fixture.h"
 
 #include <arpa/inet.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -291,16 +292,21 @@ static pid_t start_slow_agent(const char *path, const char *real, int delay)
     int agent = socket(AF_UNIX, SOCK_STREAM, 0);
     if (delay < 0 || connect(agent, (struct sockaddr *)&to, sizeof to) != 0)
         pause();
-    char message[16384];
-    for (ssize_t n; (n = read(connection, message, sizeof message)) > 0;) {
-        if (write(agent, message, (size_t)n) != n ||
-            (n = read(agent, message, sizeof message)) <= 0)
-            break;
-        if (message[4] == 14) /* the signature */
-            sleep((unsigned)delay);
-        if (write(connection, message, (size_t)n) != n)
-            break;
-    }
+    /* Requests may come in pieces; an answer comes as one. */
+    struct pollfd ends[2] = {{.fd = connection, .events = POLLIN}, {.fd = agent, .events = POLLIN}};
+    while (poll(ends, 2, -1) > 0)
+        for (int i = 0; i < 2; i++) {
+            char message[16384];
+            if (ends[i].revents == 0)
+                continue;
+            ssize_t n = read(ends[i].fd, message, sizeof message);
+            if (n <= 0)
+                _exit(0);
+            if (i == 1 && message[4] == 14) /* the signature */
+                sleep((unsigned)delay);
+            if (write(ends[1 - i].fd, message, (size_t)n) != n)
+                _exit(0);
+        }
     _exit(0);
 }
 

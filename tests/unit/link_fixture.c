@@ -233,8 +233,11 @@ static bool run_until(struct client *client, const bool *flag, uint64_t nanoseco
 {
     uint64_t end = uv_hrtime() + nanoseconds;
     client->last_tick = 0;
-    while ((flag == NULL || !*flag) && uv_hrtime() < end)
+    client->turns = 0;
+    while ((flag == NULL || !*flag) && uv_hrtime() < end) {
         uv_run(&client->loop, UV_RUN_ONCE);
+        client->turns++;
+    }
     return flag == NULL || *flag;
 }
 

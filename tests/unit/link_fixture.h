@@ -57,7 +57,7 @@ struct client {
     struct link_pool *pool;
     uv_timer_t tick; /* every 10 ms: how long was the loop away? */
     uint64_t last_tick, longest_gap;
-    bool timed_out;
+    uint64_t turns; /* of the loop, in the last run_until or run_for */
 };
 
 void client_init(struct client *client, unsigned max_handshakes);
