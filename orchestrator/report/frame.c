@@ -43,8 +43,9 @@ static void row_put(struct row *row, enum colour colour, const char *text, unsig
     text_clean(text, row->paint->utf8, clean, sizeof clean);
     text_fit(clean, width, row->paint->utf8, fitted, sizeof fitted);
     unsigned used = text_columns(fitted);
-    fprintf(row->out, "%s%s%s", paint_begin(row->paint, colour), fitted,
-            paint_end(row->paint, colour));
+    if (used > 0)
+        fprintf(row->out, "%s%s%s", paint_begin(row->paint, colour), fitted,
+                paint_end(row->paint, colour));
     if (pad) {
         fprintf(row->out, "%*s", (int)(width - used), "");
         used = width;
