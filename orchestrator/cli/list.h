@@ -11,8 +11,9 @@
  * waves as far as they concern them. */
 void list_print(const struct inventory *inventory, const bool *selected, FILE *out);
 
-/* The same for programs: one object a line, {"event": "target", …} for each target and then
- * {"event": "wave", …} for each wave. Returns 0, or -1 when memory is short or writing fails. */
+/* The same for programs: one object a line, {"event": "target_listed", …} for each target, then
+ * {"event": "wave_listed", …} for each wave, in the conventions of docs/events.md. Returns 0, or -1
+ * when memory is short or writing fails. */
 int list_print_json(const struct inventory *inventory, const bool *selected, FILE *out);
 
 #endif

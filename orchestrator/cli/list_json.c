@@ -3,8 +3,28 @@
 
 #include <jansson.h>
 #include <stdlib.h>
+#include <time.h>
 
-/* jansson leaves out members whose value is NULL where the format says '*'. */
+/* The conventions are those of docs/events.md: null for what is not known, seconds. In json_pack's
+ * formats '?' is what makes a NULL a null. */
+
+#define TIME_SIZE 32
+
+static double seconds(uint64_t milliseconds)
+{
+    return (double)milliseconds / 1000;
+}
+
+/* Now, as RFC 3339 in UTC with milliseconds. */
+static void write_time(char *out, size_t out_size)
+{
+    struct timespec now;
+    struct tm utc;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    size_t used = strftime(out, out_size, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(out + used, out_size - used, ".%03ldZ", now.tv_nsec / 1000000);
+}
 
 static json_t *array_of(const char *const *texts)
 {
@@ -32,7 +52,7 @@ static json_t *number_json(unsigned number)
 
 static json_t *after_json(const struct after_spec *after)
 {
-    return json_pack("{s:s*, s:s*, s:s*, s:o*, s:o*}", "host", after->host, "user", after->user,
+    return json_pack("{s:s?, s:s?, s:s?, s:o?, s:o?}", "host", after->host, "user", after->user,
                      "identity", after->identity, "port", number_json(after->port), "host_key",
                      host_key_json(&after->host_key));
 }
@@ -54,8 +74,8 @@ static json_t *reset_json(const struct reset_spec *reset)
         return NULL;
     if (reset->command != NULL)
         return json_pack("{s:s}", "command", reset->command);
-    return json_pack("{s:s, s:s, s:s, s:I}", "chip", reset->chip, "line", reset->line, "active",
-                     reset->active_low ? "low" : "high", "hold_ms", (json_int_t)reset->hold);
+    return json_pack("{s:s, s:s, s:s, s:f}", "chip", reset->chip, "line", reset->line, "active",
+                     reset->active_low ? "low" : "high", "hold", seconds(reset->hold));
 }
 
 static json_t *wave_number_json(const struct inventory *inventory, size_t index)
@@ -64,27 +84,27 @@ static json_t *wave_number_json(const struct inventory *inventory, size_t index)
     return wave < 0 ? NULL : json_integer(wave + 1);
 }
 
-static json_t *target_json(const struct inventory *inventory, size_t index)
+static json_t *target_json(const struct inventory *inventory, size_t index, const char *time)
 {
     static const char *const modes[] = {"auto", "stage", "stream", "netboot", "local"};
     static const char *const reaches[] = {"ssh", "ping", "none"};
     const struct target_spec *target = &inventory->targets[index];
     json_t *basis = json_pack(
-        "{s:s, s:s, s:s, s:o, s:s, s:o*, s:s*, s:s*, s:s, s:o*, s:s, s:s, s:s, s:s*}", "event",
-        "target", "name", target->name, "group", target->group, "groups", array_of(target->groups),
-        "host", target->host, "port", number_json(target->port), "user", target->user, "identity",
-        target->identity, "become", target->become == BECOME_SUDO ? "sudo" : "none", "host_key",
+        "{s:s, s:s, s:s, s:s, s:o, s:s, s:o?, s:s?, s:s?, s:s, s:o?, s:s, s:s, s:s, s:s?}", "event",
+        "target_listed", "time", time, "target", target->name, "group", target->group, "groups",
+        array_of(target->groups), "host", target->host, "port", number_json(target->port), "user",
+        target->user, "identity", target->identity, "become",
+        target->become == BECOME_SUDO ? "sudo" : "none", "host_key",
         host_key_json(&target->host_key), "mode", modes[target->mode], "device", target->device,
         "reach", reaches[target->reach], "health", target->health);
-    json_t *rest =
-        json_pack("{s:I, s:I, s:I, s:i, s:o*, s:o*, s:s*, s:o*, s:s, s:o*, s:i}",
-                  "connect_timeout_ms", (json_int_t)target->connect_timeout, "transfer_timeout_ms",
-                  (json_int_t)target->transfer_timeout, "reboot_timeout_ms",
-                  (json_int_t)target->reboot_timeout, "retries", (int)target->retries, "after",
-                  after_json(&target->after), "services", services_json(&target->services), "mac",
-                  target->mac, "reset", reset_json(&target->reset), "recovery",
-                  target->recovery == RECOVERY_NETBOOT ? "netboot" : "none", "wave",
-                  wave_number_json(inventory, index), "line", (int)target->at.line);
+    json_t *rest = json_pack(
+        "{s:f, s:f, s:f, s:i, s:o?, s:o?, s:s?, s:o?, s:s, s:o?, s:i}", "connect_timeout",
+        seconds(target->connect_timeout), "transfer_timeout", seconds(target->transfer_timeout),
+        "reboot_timeout", seconds(target->reboot_timeout), "retries", (int)target->retries, "after",
+        after_json(&target->after), "services", services_json(&target->services), "mac",
+        target->mac, "reset", reset_json(&target->reset), "recovery",
+        target->recovery == RECOVERY_NETBOOT ? "netboot" : "none", "wave",
+        wave_number_json(inventory, index), "line", (int)target->at.line);
     if (basis != NULL && rest != NULL)
         json_object_update(basis, rest);
     json_decref(rest);
@@ -106,7 +126,8 @@ static json_t *window_json(const struct wave_spec *wave)
                         wave->window_to / 60, wave->window_to % 60);
 }
 
-static json_t *wave_json(const struct inventory *inventory, const bool *selected, size_t index)
+static json_t *wave_json(const struct inventory *inventory, const bool *selected, size_t index,
+                         const char *time)
 {
     const struct wave_spec *wave = &inventory->waves[index];
     json_t *targets = json_array();
@@ -114,11 +135,12 @@ static json_t *wave_json(const struct inventory *inventory, const bool *selected
         if ((selected == NULL || selected[i]) && inventory_wave_of(inventory, i) == (int)index)
             json_array_append_new(targets, json_string(inventory->targets[i].name));
     }
-    return json_pack("{s:s, s:i, s:o, s:o, s:o*, s:o*, s:I, s:b, s:s*, s:o*}", "event", "wave",
-                     "wave", (int)index + 1, "groups", array_of(wave->groups), "targets", targets,
-                     "parallel", number_json(wave->parallel), "max_failures",
-                     limit_json(&wave->max_failures), "soak_ms", (json_int_t)wave->soak, "confirm",
-                     wave->pause_confirm ? 1 : 0, "gate", wave->gate, "window", window_json(wave));
+    return json_pack("{s:s, s:s, s:i, s:o, s:o, s:o?, s:o?, s:f, s:b, s:s?, s:o?}", "event",
+                     "wave_listed", "time", time, "wave", (int)index + 1, "groups",
+                     array_of(wave->groups), "targets", targets, "parallel",
+                     number_json(wave->parallel), "max_failures", limit_json(&wave->max_failures),
+                     "soak", seconds(wave->soak), "confirm", wave->pause_confirm ? 1 : 0, "gate",
+                     wave->gate, "window", window_json(wave));
 }
 
 /* Writes one line and frees the object. */
@@ -133,12 +155,15 @@ static int print_line(json_t *object, FILE *out)
 
 int list_print_json(const struct inventory *inventory, const bool *selected, FILE *out)
 {
+    char time[TIME_SIZE];
+    write_time(time, sizeof time);
     for (size_t i = 0; i < inventory->target_count; i++) {
-        if ((selected == NULL || selected[i]) && print_line(target_json(inventory, i), out) != 0)
+        if ((selected == NULL || selected[i]) &&
+            print_line(target_json(inventory, i, time), out) != 0)
             return -1;
     }
     for (size_t i = 0; i < inventory->wave_count; i++) {
-        if (print_line(wave_json(inventory, selected, i), out) != 0)
+        if (print_line(wave_json(inventory, selected, i, time), out) != 0)
             return -1;
     }
     return 0;

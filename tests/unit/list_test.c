@@ -96,14 +96,17 @@ static void test_json(void **state)
         json_t *object = json_loads(line, 0, NULL);
         assert_non_null(object);
         const char *event = json_string_value(json_object_get(object, "event"));
-        assert_string_equal(event, count < 3 ? "target" : "wave");
+        assert_int_equal(json_string_length(json_object_get(object, "time")),
+                         strlen("2026-01-01T00:00:00.000Z"));
+        assert_string_equal(event, count < 3 ? "target_listed" : "wave_listed");
         if (count == 1) {
-            assert_string_equal(json_string_value(json_object_get(object, "name")), "long-name");
+            assert_string_equal(json_string_value(json_object_get(object, "target")), "long-name");
             assert_string_equal(json_string_value(json_object_get(object, "device")),
                                 "model:Größe");
             assert_int_equal(json_integer_value(json_object_get(object, "port")), 2222);
             assert_int_equal(json_integer_value(json_object_get(object, "wave")), 2);
-            assert_null(json_object_get(object, "user"));
+            assert_true(json_is_null(json_object_get(object, "user")));
+            assert_true(json_real_value(json_object_get(object, "connect_timeout")) == 15);
             json_t *services = json_object_get(object, "services");
             json_t *stop = json_object_get(json_object_get(services, "parameters"), "stop");
             assert_int_equal(json_array_size(stop), 2);
