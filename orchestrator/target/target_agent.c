@@ -117,6 +117,10 @@ static void agent_phase_callback(enum agent_phase phase, void *arg)
     };
     struct target *target = arg;
     target->phase = phase;
+    if (phase == PHASE_REBOOTING && target->step == STEP_REBOOT) {
+        target_set_step(target, STEP_AWAY); /* the stream may take minutes to notice */
+        return;
+    }
     state_follow_phase(target, phase);
     if (activities[phase] != NULL && !target->undoing)
         target_set_activity(target, "%s", activities[phase]);
