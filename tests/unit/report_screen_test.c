@@ -273,6 +273,7 @@ static void test_no_line_too_wide(void **state)
     check_size(60, 80, 24);
     check_size(60, 200, 60);
     check_size(12, 40, 10);
+    check_size(12, 24, 12);
     check_size(12, 21, 4);
     check_size(3, 12, 2);
 }
