@@ -371,12 +371,8 @@ static void test_alias_bomb(void **state)
             used += (size_t)snprintf(text + used, sizeof text - used, "*a%d, ", i - 1);
         snprintf(text + used, sizeof text - used, "]\n");
     }
-    struct diagnostics mistakes = {0};
-    assert_null(inventory_parse("f", text, strlen(text), &mistakes));
-    assert_int_equal(mistakes.count, 1);
-    assert_non_null(
-        strstr(mistakes.texts[0], ": aliases make this file larger than 1000000 nodes"));
-    diagnostics_free(&mistakes);
+    /* a1 to a4 expand to 123240 nodes, each *a4 to 111111 more: the eighth is one too many */
+    expect(text, strlen(text), "f:6:45: aliases make this file larger than 1000000 nodes\n");
 }
 
 int main(void)
