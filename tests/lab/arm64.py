@@ -167,7 +167,7 @@ class Arm64Device(Device):
 
     def starter(self):
         root = f"/dev/vda{2 if 'boot' in self.layout else 1}"
-        words = ["console=ttyAMA0", f"ff.root={root}", "ff.fs=ext4", "ff.stack=plain",
+        words = ["console=ttyAMA0", "loglevel=6", f"ff.root={root}", "ff.fs=ext4", "ff.stack=plain",
                  f"ff.ip={self.ip}/24", f"ff.host={self.name}"]
         return [HERE / "qemu-wrapper",
                 "qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72", "-smp", "1", "-m", self.mem,

@@ -40,6 +40,14 @@ def console_ends(devices):
     return "".join(f"--- {d.name}\n{d.console_text()[-1500:]}\n" for d in devices)
 
 
+# A FAT that is mounted counts as dirty, an ext4 being written to cannot be checked.
+SETTLE = """killall writer || pkill writer
+swapoff /var/lab-swap
+for i in 1 2 3 4 5; do mount -o remount,ro / && break; sleep 1; done
+umount /boot
+sync"""
+
+
 def check_flashed(devices, image, version="new"):
     """Every device runs the image, and what was on its disk at the reboot is the image."""
     for d in devices:
@@ -48,7 +56,7 @@ def check_flashed(devices, image, version="new"):
               len(d.snapshots) > 0 and same_as_image(d.snapshots[-1], image),
               first_difference(d.snapshots[-1], image) if d.snapshots else "no snapshot")
     for d in devices:
-        d.ssh("sync")
+        d.ssh(SETTLE)
         d.power_cut()
         problems = d.fsck()
         check(f"{d.name}: its file systems are clean", not problems, "\n".join(problems))
