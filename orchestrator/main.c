@@ -9,6 +9,7 @@
 #include "report/screen.h"
 #include "run/start.h"
 
+#include <locale.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -312,6 +313,7 @@ static int run_command(const struct options *options)
 
 int main(int argc, char **argv)
 {
+    setlocale(LC_ALL, "");
     signal(SIGPIPE, SIG_IGN); /* a dead peer is an error of its stream */
     if (sodium_init() < 0) {
         fprintf(stderr, "fleetflash: libsodium cannot be initialised\n");

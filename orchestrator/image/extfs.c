@@ -44,7 +44,7 @@ static errcode_t window_read64(io_channel channel, unsigned long long block, int
 {
     struct window *window = channel->private_data;
     uint64_t block_size = (uint64_t)channel->block_size;
-    uint64_t size = count < 0 ? (uint64_t)-(int64_t)count : (uint64_t)count * block_size;
+    uint64_t size = count < 0 ? (uint64_t) - (int64_t)count : (uint64_t)count * block_size;
     if (window->reads++ >= READS_MAX || size > READ_BYTES_MAX ||
         block > window->size / block_size || size > window->size - block * block_size)
         return EXT2_ET_SHORT_READ;

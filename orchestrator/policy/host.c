@@ -68,7 +68,7 @@ static void job_done(void *arg, int exit_status, const char *out, const char *er
     job->handle = NULL;
     job->local = NULL;
     policy_job_cancel(job);
-    uint64_t begin = policy_call_begin();
+    uint64_t begin = policy_call_begin(run);
     callback(&policy_host, &run->target, &result, data);
     policy_call_end(run, begin, "callback of a command");
 }
@@ -88,9 +88,11 @@ static int host_run(struct ff_target *target, const char *command, unsigned time
     struct policy_job *job = job_new(run, callback, data);
     if (job == NULL)
         return -1;
+    uint64_t begin = uv_hrtime();
     job->handle =
         run->transport.run(run->transport.arg, command,
                            timeout_ms == 0 ? DEFAULT_COMMAND_TIMEOUT : timeout_ms, job_done, job);
+    run->host_time += uv_hrtime() - begin;
     if (job->handle != NULL)
         return 0;
     policy_job_cancel(job);
@@ -106,10 +108,13 @@ static int host_run_local(struct ff_target *target, const char *const *argv, con
     struct policy_job *job = job_new(run, callback, data);
     if (job == NULL)
         return -1;
+    uint64_t begin = uv_hrtime();
     uv_update_time(run->set->loop);
     job->local =
         local_start(run->set->loop, argv, input,
                     timeout_ms == 0 ? DEFAULT_COMMAND_TIMEOUT : timeout_ms, local_job_done, job);
+    /* uv_spawn waits until the new process has begun: not the policy's doing. */
+    run->host_time += uv_hrtime() - begin;
     if (job->local != NULL)
         return 0;
     policy_job_cancel(job);
@@ -123,7 +128,7 @@ static void after_callback(uv_timer_t *timer)
     ff_timer_callback callback = job->timer_callback;
     void *data = job->data;
     policy_job_cancel(job);
-    uint64_t begin = policy_call_begin();
+    uint64_t begin = policy_call_begin(run);
     callback(&policy_host, &run->target, data);
     policy_call_end(run, begin, "callback of a timer");
 }

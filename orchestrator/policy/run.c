@@ -55,14 +55,15 @@ void policy_run_log(struct policy_run *run, const char *format, ...)
     run->transport.log(run->transport.arg, text);
 }
 
-uint64_t policy_call_begin(void)
+uint64_t policy_call_begin(struct policy_run *run)
 {
+    run->host_time = 0;
     return uv_hrtime();
 }
 
 void policy_call_end(struct policy_run *run, uint64_t begin, const char *what)
 {
-    uint64_t took = (uv_hrtime() - begin) / 1000000;
+    uint64_t took = (uv_hrtime() - begin - run->host_time) / 1000000;
     if (took > RUN_SLOW_MS)
         policy_run_log(
             run, "warning: its %s held up all targets for %" PRIu64 " ms (a policy must not block)",
@@ -215,7 +216,7 @@ void policy_run_stop(struct policy_run *run, uint64_t timeout, policy_verdict ve
     run->phase = RUN_STOPPING;
     run->was_called = true;
     run_start(run, timeout, verdict, arg);
-    uint64_t begin = policy_call_begin();
+    uint64_t begin = policy_call_begin(run);
     run->policy->stop(&policy_host, &run->target);
     policy_call_end(run, begin, "stop function");
 }
@@ -236,7 +237,7 @@ void policy_run_undo(struct policy_run *run, uint64_t timeout, policy_verdict ve
         policy_run_finish(run, FF_VERDICT_GO, NULL);
         return;
     }
-    uint64_t begin = policy_call_begin();
+    uint64_t begin = policy_call_begin(run);
     run->policy->undo(&policy_host, &run->target);
     policy_call_end(run, begin, "undo function");
 }
@@ -255,7 +256,7 @@ void policy_run_free(struct policy_run *run)
     run->phase = RUN_ENDING;
     policy_run_cancel_jobs(run);
     if (run->was_called && run->policy->end != NULL) {
-        uint64_t begin = policy_call_begin();
+        uint64_t begin = policy_call_begin(run);
         run->policy->end(&policy_host, &run->target);
         policy_call_end(run, begin, "end function");
     }

@@ -59,6 +59,8 @@ struct policy_run {
     LIST_HEAD(, policy_job) jobs;
     unsigned job_count;
 
+    uint64_t host_time; /* of the call into the policy at hand, spent in our own functions; ns */
+
     uv_timer_t bound;   /* of the whole stop or undo */
     uv_timer_t deliver; /* calls `verdict` in the loop's next round */
     unsigned open_timers;
@@ -89,8 +91,8 @@ void policy_run_log(struct policy_run *run, const char *format, ...)
 void policy_job_cancel(struct policy_job *job);
 void policy_run_cancel_jobs(struct policy_run *run);
 
-/* Around every call into the policy: measures it. */
-uint64_t policy_call_begin(void);
+/* Around every call into the policy: measures it, without what it waited for the host. */
+uint64_t policy_call_begin(struct policy_run *run);
 void policy_call_end(struct policy_run *run, uint64_t begin, const char *what);
 
 /* The policy's (or the host's) word: ends the stop or undo that is under way. */

@@ -82,20 +82,26 @@ typedef void (*store_progress)(uint64_t bytes_done, uint64_t bytes_total, uint64
  * image or ERROR_IO for a cache that cannot be written. */
 typedef void (*store_done)(struct store *store, const struct error *err, void *arg);
 
+/* Starts; the strings of options are copied. NULL only when memory is short (then done never
+ * comes). */
 struct store_job *store_prepare(uv_loop_t *loop, const struct store_options *options,
                                 store_progress progress, store_done done, void *arg);
-/* Gives up; done gets ERROR_CANCELLED. */
+/* Gives up; done gets ERROR_CANCELLED, soon but not inside this call. The job ends with done. NULL
+ * is allowed. */
 void store_job_cancel(struct store_job *job);
 
 const struct store_info *store_info(const struct store *store);
-/* Hash and wire size of block index (< block_count); what MANIFEST_HASHES carries. */
+/* Hash and wire size (0: a block of zeros) of block index (< block_count); what MANIFEST_HASHES
+ * carries. */
 const struct manifest_entry *store_entry(const struct store *store, uint32_t index);
 
 /* Asks for a block as it goes on the wire. The callback gets a buffer (it takes its own reference
  * if it keeps it) and its encoding, or NULL and an error; it runs on the loop thread, never inside
  * store_fetch, exactly once unless cancelled. Blocks that several targets want at about the same
  * time are read once; the memory this takes is bounded (32 MiB) whatever the number of targets.
- * What is read is checked (a cheap checksum made when it was written) before it is handed out. */
+ * What is read is checked (a cheap checksum made when it was written) before it is handed out. A
+ * block of zeros comes as ENCODING_RAW. The handle ends with the callback or with cancel. NULL when
+ * memory is short or there is no such block; no callback comes then. */
 struct store_fetch;
 typedef void (*store_fetch_callback)(struct buffer *data, enum block_encoding encoding,
                                      const struct error *err, void *arg);
@@ -107,7 +113,8 @@ void store_fetch_cancel(struct store_fetch *fetch);
  * out holds block_size bytes; returns the block's real size or -1. Thread-safe. */
 int store_read_block(const struct store *store, uint32_t index, uint8_t *out, struct error *err);
 
-/* Frees the store once its fetches are done. */
+/* Frees the store once its fetches are done: those still open are answered (or may be cancelled) as
+ * before, new ones are not allowed. NULL is allowed. */
 void store_close(struct store *store);
 
 #endif

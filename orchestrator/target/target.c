@@ -208,7 +208,7 @@ static void enter_backoff(struct target *target)
     target_timer_start(target, delay);
 }
 
-static void fault_retry(struct target *target, const struct error *err)
+void target_retry(struct target *target, const struct error *err)
 {
     target->tries++;
     target->status.attempts++;
@@ -264,7 +264,7 @@ void target_fault(struct target *target, const struct error *err)
         if (target->write_sent)
             fault_write(target, &copy);
         else
-            fault_retry(target, &copy);
+            target_retry(target, &copy);
         break;
     case FAULT_BACKOUT:
         target_back_out(target, OUTCOME_FAILED, &copy);
@@ -273,12 +273,12 @@ void target_fault(struct target *target, const struct error *err)
         if (target->link != NULL)
             target_lifeline_failed(target, &copy);
         else
-            fault_retry(target, &copy);
+            target_retry(target, &copy);
         break;
     case FAULT_FENCE:
         if (target->lifeline_proven && error_is_transient(&copy)) {
             target->via_lifeline = true;
-            fault_retry(target, &copy);
+            target_retry(target, &copy);
         } else {
             target_back_out(target, OUTCOME_FAILED, &copy);
         }

@@ -470,7 +470,11 @@ void target_enter_lifeline(struct target *target)
 void target_lifeline_failed(struct target *target, const struct error *err)
 {
     struct error copy = *err;
-    if (target->lifeline_proven || target->status.mode != MODE_STAGE) {
+    if (target->lifeline_proven) { /* it is the way back to ssh that failed */
+        target_retry(target, &copy);
+        return;
+    }
+    if (target->status.mode != MODE_STAGE) {
         error_set(&copy, ERROR_REFUSED, "the second way to the agent does not work: %.300s",
                   err->text);
         error_remedy(&copy, "open TCP port %u of the device, or use mode: stage",

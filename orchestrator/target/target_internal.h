@@ -83,6 +83,8 @@ void target_log(struct target *target, enum log_level level, const char *format,
 /* Something went wrong: tries again, backs out or gives up, by the step's rule and the error's
  * class. */
 void target_fault(struct target *target, const struct error *err);
+/* Another try after a pause if the error's class and `retries` allow, else backs out. */
+void target_retry(struct target *target, const struct error *err);
 /* Settles the outcome after backing out what can be backed out. */
 void target_back_out(struct target *target, enum target_outcome outcome, const struct error *err);
 /* Settles the outcome now. */

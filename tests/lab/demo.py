@@ -48,7 +48,7 @@ def main():
     with Lab() as lab:
         modes = {}
         for name, kind, layout, mode in FLEET:
-            device = lab.device(name, kind=kind, layout=layout, mem="320M" if kind == "systemd" else None)
+            device = lab.device(name, kind=kind, layout=layout, mem="320M" if kind == "systemd" else "128M")
             modes[name] = mode
         lab.boot_all()
         for device in lab.devices:

@@ -148,6 +148,11 @@ def make_systemd(root, layout, version):
     run("tar", "-C", root, "--numeric-owner", "-xf", bootstrap(), "--exclude=./dev/*")
     for p in (root / "etc/ssh").glob("ssh_host_*"):
         p.unlink()
+    # The maker's own name server is none of the boards' business: every sudo would ask it for the
+    # host's name and wait.
+    (root / "etc/resolv.conf").unlink(missing_ok=True)
+    (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
+    (root / "etc/nsswitch.conf").write_text("passwd: files\ngroup: files\nshadow: files\nhosts: files\n")
     for uid, name in ((1000, "pi"), (1001, "nosudo")):
         append(root / "etc/passwd", f"{name}:x:{uid}:{uid}::/home/{name}:/bin/bash\n")
         append(root / "etc/shadow", f"{name}:*:19000:0:99999:7:::\n")
