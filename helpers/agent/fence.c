@@ -22,8 +22,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SYSRQ_PATIENCE 150                   /* tenths of a second until SysRq-u has worked */
-#define SWAP_RESERVE   (16u * 1024u * 1024u) /* must stay free when swap comes back to memory */
+#define SYSRQ_PATIENCE 150 /* tenths of a second until SysRq-u has worked */
+#define REMOUNT_TRIES  20
+#define SWAP_RESERVE   16 /* this part of all memory must stay free when swap comes back */
 
 /* Everything the fence holds; opened before the first file system goes silent. */
 struct fence_state {
@@ -122,7 +123,8 @@ static int stop_swap(struct fence_state *s, struct fail *fail)
     for (unsigned i = 0; i < s->swaps.count; i++)
         if (s->swaps.items[i].on_disk)
             used += s->swaps.items[i].used;
-    if (used > 0 && memory_read(&memory) == 0 && memory.available < used + SWAP_RESERVE) {
+    if (used > 0 && memory_read(&memory) == 0 &&
+        memory.available < used + memory.total / SWAP_RESERVE) {
         fault_set(fail, FAILCODE_MEMORY, "%llu MiB are swapped out to this disk, %llu MiB are free",
                   (unsigned long long)(used >> 20), (unsigned long long)(memory.available >> 20));
         return fault_remedy(fail, "stop services that use memory");
@@ -176,7 +178,10 @@ static int make_readonly(struct fence_state *s, struct fail *fail)
     if (is_on(s, SWITCH_NO_REMOUNT))
         return 0;
     unsigned refused = superblocks_remount(&s->superblocks, &stubborn, s->config->report);
-    if (refused > 0) { /* services that were started again meanwhile */
+    /* Services that were started again, and programs that open their file for moments only: what
+     * has no shutdown ioctl is worth some patience, the rest can be forced. */
+    for (int i = 0; refused > 0 && i < (stubborn != NULL ? REMOUNT_TRIES : 1); i++) {
+        nanosleep(&(struct timespec){.tv_nsec = i * 20000000}, NULL);
         end_holders(s);
         refused = superblocks_remount(&s->superblocks, &stubborn, s->config->report);
     }

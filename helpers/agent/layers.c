@@ -49,28 +49,75 @@ dev_t layers_read_number(const char *path)
 static void follow_mount(const struct mount_table *table, const struct mount *mount,
                          struct device_set *disks, int depth);
 
+/* How many components at the ends of two paths are equal. */
+static unsigned common_end(const char *one, size_t one_size, const char *other, size_t other_size)
+{
+    unsigned count = 0;
+    while (one_size > 0 && other_size > 0 && one[one_size - 1] == other[other_size - 1]) {
+        one_size--;
+        other_size--;
+        count += one[one_size] == '/';
+    }
+    return count;
+}
+
+/* Layers are often mounted by an initial RAM disk and moved below the root afterwards, so that the
+ * overlay's options name paths that are no more: "/layers/upper/files" is now below
+ * "/media/layers/upper". The mount point that ends most like the path is it, if the directory is
+ * there and no other is as alike. */
+static const struct mount *find_moved(const struct mount_table *table, const char *path,
+                                      dev_t not_this)
+{
+    const struct mount *best = NULL;
+    unsigned best_score = 0;
+    bool tie = false;
+    for (unsigned i = 0; i < table->count; i++) {
+        const struct mount *mount = &table->items[i];
+        for (size_t end = strlen(path); end > 1; end--) {
+            char moved[PATH_MAX];
+            if (path[end] != '\0' && path[end] != '/')
+                continue;
+            unsigned score = common_end(path, end, mount->point, strlen(mount->point));
+            if (score == 0 || score < best_score || mount->device == not_this)
+                continue;
+            text_format(moved, sizeof moved, "%s%s", mount->point, path + end);
+            if (access(moved, F_OK) != 0)
+                continue;
+            tie = score == best_score && best != NULL && best->device != mount->device;
+            best = mount;
+            best_score = score;
+        }
+    }
+    return tie ? NULL : best;
+}
+
+/* btrfs gives each subvolume a number of its own: go by the longest mount point. */
+static const struct mount *find_above(const struct mount_table *table, const char *path,
+                                      dev_t not_this)
+{
+    const struct mount *best = NULL;
+    size_t longest = 0;
+    for (unsigned i = 0; i < table->count; i++) {
+        size_t n = strlen(table->items[i].point);
+        bool below = strncmp(path, table->items[i].point, n) == 0 &&
+                     (n == 1 || path[n] == '/' || path[n] == '\0');
+        if (below && n >= longest && table->items[i].device != not_this) {
+            longest = n;
+            best = &table->items[i];
+        }
+    }
+    return best;
+}
+
 static void follow_path(const struct mount_table *table, const char *path, dev_t not_this,
                         struct device_set *disks, int depth)
 {
+    const struct mount *mount = NULL;
     struct stat st;
-    if (stat(path, &st) != 0 || st.st_dev == not_this) {
-        disks->unknown = true;
-        return;
-    }
-    const struct mount *mount = mounts_find_device(table, st.st_dev);
-    if (mount == NULL) {
-        /* btrfs gives each subvolume a number of its own: go by the longest mount point. */
-        size_t best = 0;
-        for (unsigned i = 0; i < table->count; i++) {
-            size_t n = strlen(table->items[i].point);
-            bool below = strncmp(path, table->items[i].point, n) == 0 &&
-                         (n == 1 || path[n] == '/' || path[n] == '\0');
-            if (below && n >= best && table->items[i].device != not_this) {
-                best = n;
-                mount = &table->items[i];
-            }
-        }
-    }
+    if (stat(path, &st) != 0 || st.st_dev == not_this)
+        mount = not_this == 0 ? NULL : find_moved(table, path, not_this);
+    else if ((mount = mounts_find_device(table, st.st_dev)) == NULL)
+        mount = find_above(table, path, not_this);
     if (mount == NULL)
         disks->unknown = true;
     else
@@ -138,6 +185,28 @@ static void follow_overlay(const struct mount_table *table, const struct mount *
         disks->unknown = true;
 }
 
+/* "/dev/root" has no node: the kernel's command line says what it was told to mount. */
+static dev_t find_source(const struct mount *mount)
+{
+    struct stat st;
+    char line[4096], *save = NULL;
+    if (stat(mount->source, &st) == 0 && S_ISBLK(st.st_mode))
+        return st.st_rdev;
+    if (strcmp(mount->source, "/dev/root") != 0 ||
+        text_read("/proc/cmdline", line, sizeof line) <= 0)
+        return 0;
+    for (char *word = strtok_r(line, " ", &save); word != NULL; word = strtok_r(NULL, " ", &save))
+        if (text_starts(word, "root=")) {
+            char path[512];
+            bool part = text_starts(word + 5, "PARTUUID=");
+            text_format(path, sizeof path, "%s%s", part ? "/dev/disk/by-partuuid/" : "",
+                        word + (part ? 14 : 5));
+            if (stat(path, &st) == 0 && S_ISBLK(st.st_mode))
+                return st.st_rdev;
+        }
+    return 0;
+}
+
 /* All members of the btrfs that has this device. */
 static void follow_btrfs(const struct mount_table *table, dev_t device, struct device_set *disks,
                          int depth)
@@ -171,7 +240,6 @@ static void follow_btrfs(const struct mount_table *table, dev_t device, struct d
 static void follow_mount(const struct mount_table *table, const struct mount *mount,
                          struct device_set *disks, int depth)
 {
-    struct stat st;
     if (depth > DEPTH_MAX) {
         disks->unknown = true;
     } else if (major(mount->device) != 0) {
@@ -179,13 +247,14 @@ static void follow_mount(const struct mount_table *table, const struct mount *mo
     } else if (strcmp(mount->fstype, "overlay") == 0) {
         follow_overlay(table, mount, disks, depth);
     } else if (text_starts(mount->source, "/dev/")) {
-        if (stat(mount->source, &st) != 0 || !S_ISBLK(st.st_mode)) {
+        dev_t device = find_source(mount);
+        if (device == 0) {
             disks->unknown = true;
             return;
         }
-        follow_device(table, st.st_rdev, disks, depth);
+        follow_device(table, device, disks, depth);
         if (strcmp(mount->fstype, "btrfs") == 0)
-            follow_btrfs(table, st.st_rdev, disks, depth);
+            follow_btrfs(table, device, disks, depth);
     } else if (strcmp(mount->fstype, "zfs") == 0) {
         disks->unknown = true;
     }

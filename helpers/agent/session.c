@@ -171,7 +171,8 @@ static int on_manifest(struct agent *agent, const struct frame *frame)
         return 0; /* known already: so are the hashes that follow */
     if (agent->phase != PHASE_IDLE) {
         fault_set(&fail, FAILCODE_PROTOCOL, "this agent flashes another image");
-        fail.state = agent->phase > PHASE_FENCED ? FAIL_INCOMPLETE : FAIL_UNTOUCHED;
+        if (agent->phase > PHASE_FENCED && agent->phase != PHASE_FAILED)
+            fail.state = FAIL_INCOMPLETE;
         send_fail(agent, &fail);
         return -1;
     }
