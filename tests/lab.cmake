@@ -11,5 +11,6 @@ endfunction()
 
 fleetflash_lab_test(lab TIMEOUT 300)
 fleetflash_lab_test(fleet TIMEOUT 900)
+fleetflash_lab_test(arm64 TIMEOUT 1200)
 fleetflash_lab_test(refusals TIMEOUT 600)
 fleetflash_lab_test(terminal TIMEOUT 300 LABELS sanitized)

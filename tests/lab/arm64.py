@@ -38,16 +38,23 @@ def missing():
     return None if "arm64" in foreign.split() else "dpkg must know arm64: run tests/install-deps"
 
 
+def download(directory):
+    depends = run("apt-cache", "show", "--no-all-versions", f"{KERNEL}:arm64")
+    kernel = re.search(r"^Depends: (linux-image-[^ ,]+)", depends, re.M).group(1)
+    run("apt-get", "-q", "download", *(f"{p}:arm64" for p in [kernel, *PROGRAMS]), cwd=directory)
+
+
 def packages():
     """A directory with the arm64 packages unpacked, fetched once for each list of them."""
     def make(part):
         part.mkdir()
         debs = pathlib.Path(f"{part}.debs")
         debs.mkdir()
-        depends = run("apt-cache", "show", "--no-all-versions", f"{KERNEL}:arm64")
-        kernel = re.search(r"^Depends: (linux-image-\S+)", depends, re.M).group(1)
-        # apt tells how it fetches by a user of its own who may not write here; that is only a notice.
-        run("apt-get", "-q", "download", *(f"{p}:arm64" for p in [kernel, *PROGRAMS]), cwd=debs)
+        try:
+            download(debs)
+        except RuntimeError:  # apt's lists may be old, or not there
+            subprocess.run(["apt-get", "-q", "update"], capture_output=True)
+            download(debs)
         for deb in debs.iterdir():
             run("dpkg-deb", "-x", deb, part)
         run("depmod", "-b", part, release(part))
