@@ -74,8 +74,8 @@ struct store_info {
     struct image_facts facts;
 };
 
-/* bytes_total is 0 when not known (stdin). phase: "reading", "checking". Runs on the loop thread a
- * few times a second. */
+/* Bytes of the image file read so far (of the spool file while a cached image is checked);
+ * bytes_total is 0 when not known (stdin). Runs on the loop thread a few times a second. */
 typedef void (*store_progress)(uint64_t bytes_done, uint64_t bytes_total, uint64_t decoded,
                                void *arg);
 /* Exactly once: a store (owned by the receiver) or an error whose class is ERROR_USAGE for a wrong

@@ -139,8 +139,7 @@ static void truncation_is_noticed(void **state)
     (void)state;
     for (size_t i = 0; i < FORMATS; i++) {
         size_t size = file_size(formats[i].name);
-        size_t cuts[] = {17,           100,      size / 4, size / 2,
-                         size * 3 / 4, size - 9, size - 4, size - 1};
+        size_t cuts[] = {17, 100, size / 4, size / 2, size * 3 / 4, size - 9, size - 4, size - 1};
         for (size_t k = 0; k < sizeof cuts / sizeof *cuts; k++) {
             shell("head -c %zu %s > cut", cuts[k], formats[i].name);
             assert_refused("cut", formats[i].format, "cut short");
