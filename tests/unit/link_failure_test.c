@@ -277,6 +277,28 @@ static void frozen_server_is_noticed(void **state)
     }
 }
 
+static void dropbear_answers_keepalives(void **state)
+{
+    (void)state;
+    struct server dropbear;
+    struct peer peer;
+    if (!dropbear_available())
+        skip();
+    server_start(&dropbear, &place, SERVER_DROPBEAR, "ed25519", NULL);
+    server_make_known(&dropbear, &place);
+    peer_init(&peer, &place, &dropbear);
+    peer.config.keepalive = 300;
+    peer_connect(&peer, &client);
+    peer_expect_up(&peer);
+    client_run_for(&client, 2500);
+    assert_false(peer.down);
+    signal_connections(&dropbear, "STOP");
+    client_run_until(&client, &peer.down, 20);
+    peer_expect_down(&peer, ERROR_NETWORK, "dead: no answer to keepalives");
+    peer_close(&peer);
+    server_stop(&dropbear);
+}
+
 /* ---- agents ---- */
 
 /* An agent between libssh and a real one: answers to everything come late. delay < 0: never. */
@@ -540,11 +562,12 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(refused_and_unresolvable), TEST(silent_server_times_out),
-        TEST(garbage_is_no_server),     TEST(killed_server_is_noticed),
-        TEST(frozen_server_is_noticed), TEST(slow_agent_holds_up_nobody),
-        TEST(mute_agent_times_out),     TEST(queued_links_wait_their_turn),
-        TEST(close_at_every_moment),    TEST(close_inside_every_callback),
+        TEST(refused_and_unresolvable),     TEST(silent_server_times_out),
+        TEST(garbage_is_no_server),         TEST(killed_server_is_noticed),
+        TEST(frozen_server_is_noticed),     TEST(dropbear_answers_keepalives),
+        TEST(slow_agent_holds_up_nobody),   TEST(mute_agent_times_out),
+        TEST(queued_links_wait_their_turn), TEST(close_at_every_moment),
+        TEST(close_inside_every_callback),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
