@@ -40,7 +40,7 @@ static void checker_add(struct checker *checker, struct position at, const char 
     if (seen != NULL) {
         seen->next = checker->seen;
         seen->at = at;
-        strcpy(seen->text, text);
+        memcpy(seen->text, text, strlen(text) + 1);
         checker->seen = seen;
     }
     diagnostics_add(checker->list, checker->file, at, "%s", text);

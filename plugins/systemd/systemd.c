@@ -3,9 +3,9 @@
  * start them again and with what systemd takes along, waits until all of them are down, kills what
  * is not down in time, and starts exactly these again on undo.
  *
- *     stop: list-units → show (again while it finds more) → stop --no-block → show … until down
- *           → at the timeout: kill → show … → FAIL with the names
- *     undo: start
+ *     stop: list-units → show of all triggers → show of what was found (again while that finds
+ * more) → stop --no-block → show … until down → at the timeout: kill → show … → FAIL with the names
+ *     undo: start --no-block → show … until up
  */
 #include "protected.h"
 #include "work.h"
@@ -14,10 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define START_MARGIN_MS 60000u
-#define TIMEOUT_MS      90000u
-#define TIMEOUT_MAX_MS  3000000u /* the host's bound on the whole is an hour */
-#define NOT_SYSTEMD     99       /* exit status of our own command */
+#define TIMEOUT_MS     90000u
+#define TIMEOUT_MAX_MS 3000000u /* the host's bound on the whole is an hour */
+#define NOT_SYSTEMD    99       /* exit status of our own command */
 
 /* --- what else is concerned ------------------------------------------------------------------- */
 
@@ -39,6 +38,14 @@ static bool add_list(struct units *units, const char *list, size_t cause, bool t
             return false;
     }
     return true;
+}
+
+/* A oneshot that has done its work long ago (and may have set up the network): nothing would stop,
+ * and starting it again could do harm. */
+static bool stop_changes_nothing(const struct unit_facts *facts)
+{
+    return facts->exited && !facts->stop_acts && facts->taken_along[0][0] == '\0' &&
+           facts->taken_along[1][0] == '\0' && facts->taken_along[2][0] == '\0';
 }
 
 /* Decides about one unit. False when the whole stop cannot be (the verdict is given). */
@@ -65,9 +72,14 @@ static bool judge_unit(const struct ff_host *host, struct ff_target *target,
         host->log(target, "%s does not allow to be stopped, left alone", unit->name);
         return true;
     }
+    if (stop_changes_nothing(facts)) {
+        host->log(target, "nothing of %s runs, left alone", unit->name);
+        return true;
+    }
     unit->state = UNIT_TO_STOP;
-    unit->running = true;
-    bool all = add_list(units, facts->triggers, index, true);
+    unit->awaited = true;
+    unit->was_starting = facts->starting;
+    bool all = add_list(units, facts->triggered_by, index, true);
     for (size_t i = 0; all && i < sizeof facts->taken_along / sizeof *facts->taken_along; i++)
         all = add_list(units, facts->taken_along[i], index, false);
     if (!all)
@@ -108,7 +120,8 @@ static void show_new_units(const struct ff_host *host, struct ff_target *target)
         work_stop(host, target);
     else
         work_run(host, target,
-                 "show -p Id -p ActiveState -p CanStop -p RequiredBy -p BoundBy "
+                 "show -p Id -p ActiveState -p SubState -p ExecStop -p ExecStopPost -p CanStop -p "
+                 "RequiredBy -p BoundBy "
                  "-p ConsistsOf -p TriggeredBy",
                  UNIT_NEW, false, COMMAND_TIMEOUT_MS, shown_callback);
 }
@@ -149,6 +162,46 @@ static void log_unmatched(const struct ff_host *host, struct ff_target *target, 
     }
 }
 
+/* Whether a list names a unit that the patterns mean. */
+static bool list_matches(const struct work *work, const char *list)
+{
+    char name[UNIT_NAME_MAX];
+    for (size_t length; (length = word_next(&list)) > 0; list += length) {
+        snprintf(name, sizeof name, "%.*s", (int)length, list);
+        for (size_t i = 0; i < work->pattern_count && !unit_is_protected(name); i++) {
+            if (fnmatch(work->patterns[i], name, FNM_NOESCAPE) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* A timer or socket may start a matching unit, though that does not run now. */
+static void triggers_callback(const struct ff_host *host, struct ff_target *target,
+                              const struct ff_result *result, void *data)
+{
+    struct work *work = target->policy_data;
+    struct unit_facts facts;
+    bool all = true;
+    (void)data;
+    char *text = strdup(result->out), *cursor = text;
+    if (text == NULL || result->exit_status != 0 || result->truncated) {
+        free(text);
+        work_finish_failed(host, target, "systemctl show", result);
+        return;
+    }
+    while (all && unit_facts_read(&cursor, &facts)) {
+        if (facts.running && !unit_is_protected(facts.name) && list_matches(work, facts.triggers))
+            all =
+                units_add(&work->units, facts.name, strlen(facts.name), work->units.count) != NULL;
+    }
+    free(text);
+    if (all)
+        show_new_units(host, target);
+    else
+        host->finish(target, FF_VERDICT_FAIL, "more than 512 units would have to stop");
+}
+
 static void listed_callback(const struct ff_host *host, struct ff_target *target,
                             const struct ff_result *result, void *data)
 {
@@ -174,7 +227,13 @@ static void listed_callback(const struct ff_host *host, struct ff_target *target
         return;
     }
     log_unmatched(host, target, result->out);
-    show_new_units(host, target);
+    /* show takes patterns of loaded units; where none fits it prints nothing. */
+    if (host->run(
+            target,
+            "LC_ALL=C systemctl show -p Id -p ActiveState -p Triggers -- '*.socket' '*.timer' "
+            "'*.path'",
+            COMMAND_TIMEOUT_MS, triggers_callback, NULL) != 0)
+        work_finish_no_memory(host, target);
 }
 
 static void list_units(const struct ff_host *host, struct ff_target *target)
@@ -274,18 +333,8 @@ static void systemd_stop(const struct ff_host *host, struct ff_target *target)
     }
     work->timeout_ms = host->number(target, "timeout", TIMEOUT_MS);
     /* Our own timeouts come first: they name the units. */
-    host->deadline(target, (unsigned)work->timeout_ms + KILL_WAIT_MS + 5 * COMMAND_TIMEOUT_MS);
+    host->deadline(target, (unsigned)work->timeout_ms + KILL_WAIT_MS + 7 * COMMAND_TIMEOUT_MS);
     list_units(host, target);
-}
-
-static void started_callback(const struct ff_host *host, struct ff_target *target,
-                             const struct ff_result *result, void *data)
-{
-    (void)data;
-    if (result->exit_status == 0)
-        host->finish(target, FF_VERDICT_GO, NULL);
-    else
-        work_finish_failed(host, target, "systemctl start", result);
 }
 
 static void systemd_undo(const struct ff_host *host, struct ff_target *target)
@@ -303,10 +352,7 @@ static void systemd_undo(const struct ff_host *host, struct ff_target *target)
         host->finish(target, FF_VERDICT_GO, NULL);
         return;
     }
-    unsigned timeout_ms = (unsigned)work->timeout_ms + START_MARGIN_MS;
-    host->deadline(target, timeout_ms + COMMAND_TIMEOUT_MS);
-    /* Replaces stop jobs that still wait (systemctl's default --job-mode=replace). */
-    work_run(host, target, "start", UNIT_TO_STOP, false, timeout_ms, started_callback);
+    work_start(host, target);
 }
 
 static void systemd_end(const struct ff_host *host, struct ff_target *target)

@@ -44,6 +44,13 @@ void units_free(struct units *units)
     units->count = 0;
 }
 
+bool unit_is_trigger(const struct unit *unit)
+{
+    const char *type = strrchr(unit->name, '.');
+    return type != NULL && (strcmp(type, ".socket") == 0 || strcmp(type, ".timer") == 0 ||
+                            strcmp(type, ".path") == 0);
+}
+
 size_t units_count(const struct units *units, enum unit_state state)
 {
     size_t count = 0;
@@ -60,15 +67,20 @@ const struct unit *units_origin(const struct units *units, const struct unit *un
     return unit;
 }
 
-static bool is_running(const char *active_state)
+static bool is_one_of(const char *word, const char *const *words)
 {
-    static const char *const running[] = {"active", "activating", "reloading", "deactivating",
-                                          "refreshing"};
-    for (size_t i = 0; i < sizeof running / sizeof *running; i++) {
-        if (strcmp(active_state, running[i]) == 0)
-            return true;
-    }
-    return false;
+    while (*words != NULL && strcmp(*words, word) != 0)
+        words++;
+    return *words != NULL;
+}
+
+/* The states of systemctl(1), UNIT STATES. */
+static void facts_set_state(struct unit_facts *facts, const char *state)
+{
+    static const char *const up[] = {"active", "reloading", "refreshing", NULL};
+    facts->up = is_one_of(state, up);
+    facts->starting = strcmp(state, "activating") == 0;
+    facts->running = facts->up || facts->starting || strcmp(state, "deactivating") == 0;
 }
 
 static void facts_set(struct unit_facts *facts, const char *key, const char *value)
@@ -76,7 +88,11 @@ static void facts_set(struct unit_facts *facts, const char *key, const char *val
     if (strcmp(key, "Id") == 0)
         snprintf(facts->name, sizeof facts->name, "%s", value);
     else if (strcmp(key, "ActiveState") == 0)
-        facts->running = is_running(value);
+        facts_set_state(facts, value);
+    else if (strcmp(key, "SubState") == 0)
+        facts->exited = strcmp(value, "exited") == 0;
+    else if (strcmp(key, "ExecStop") == 0 || strcmp(key, "ExecStopPost") == 0)
+        facts->stop_acts = facts->stop_acts || value[0] != '\0';
     else if (strcmp(key, "CanStop") == 0)
         facts->can_stop = strcmp(value, "no") != 0;
     else if (strcmp(key, "RequiredBy") == 0)
@@ -86,12 +102,17 @@ static void facts_set(struct unit_facts *facts, const char *key, const char *val
     else if (strcmp(key, "ConsistsOf") == 0)
         facts->taken_along[2] = value;
     else if (strcmp(key, "TriggeredBy") == 0)
+        facts->triggered_by = value;
+    else if (strcmp(key, "Triggers") == 0)
         facts->triggers = value;
+    else if (strcmp(key, "Job") == 0)
+        facts->has_job = strcmp(value, "0") != 0;
 }
 
 bool unit_facts_read(char **cursor, struct unit_facts *facts)
 {
-    *facts = (struct unit_facts){.can_stop = true, .taken_along = {"", "", ""}, .triggers = ""};
+    *facts = (struct unit_facts){
+        .can_stop = true, .taken_along = {"", "", ""}, .triggered_by = "", .triggers = ""};
     char *at = *cursor + strspn(*cursor, "\n");
     while (*at != '\0' && *at != '\n') {
         char *line = at;

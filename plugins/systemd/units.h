@@ -21,7 +21,9 @@ struct unit {
     const char *quoted; /* for the shell; the host's memory */
     size_t cause;       /* index of the unit whose stop takes this one along, its own for a match */
     enum unit_state state;
-    bool running; /* at the last look */
+    bool awaited;      /* while stopping: still runs; while starting: not up yet */
+    bool failed;       /* while starting: over without success */
+    bool was_starting; /* had not come up when it was stopped: need not come up on undo */
 };
 
 struct units {
@@ -32,10 +34,16 @@ struct units {
 /* What `systemctl show` says about one unit; the texts are inside its output. */
 struct unit_facts {
     char name[UNIT_NAME_MAX];
-    bool running;               /* active, or on its way to or from it */
+    bool running;               /* up, or on its way to or from it */
+    bool starting;              /* on its way to it (a oneshot at work, too) */
+    bool up;                    /* active */
+    bool has_job;               /* something is still to happen to it */
+    bool exited;                /* active, but none of its processes is left */
+    bool stop_acts;             /* has ExecStop= or ExecStopPost= */
     bool can_stop;              /* false: RefuseManualStop= */
     const char *taken_along[3]; /* lists: RequiredBy, BoundBy, ConsistsOf */
-    const char *triggers;       /* list: TriggeredBy */
+    const char *triggered_by;   /* list */
+    const char *triggers;       /* list */
 };
 
 /* Adds a unit (length bytes of name) unless it is there. Returns it, or NULL when memory is short
@@ -43,6 +51,9 @@ struct unit_facts {
 struct unit *units_add(struct units *units, const char *name, size_t length, size_t cause);
 struct unit *units_find(const struct units *units, const char *name);
 void units_free(struct units *units);
+
+/* Whether it is a unit that starts others: a socket, timer or path. */
+bool unit_is_trigger(const struct unit *unit);
 
 /* How many are in that state. */
 size_t units_count(const struct units *units, enum unit_state state);

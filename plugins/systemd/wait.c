@@ -4,18 +4,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#define POLL_MS 500u
-#define NOT_LOADED                                                                                 \
-    5 /* systemctl's exit status for a unit that went away meanwhile (LSB: not installed) */
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
+/* systemctl's exit status for a unit that went away meanwhile (LSB: not installed). */
+#define NOT_LOADED 5
 
 static void poll_units(const struct ff_host *host, struct ff_target *target, void *data);
 
@@ -43,7 +34,7 @@ static void wait_is_over(const struct ff_host *host, struct ff_target *target)
     work_names(names, sizeof names, &work->units, true);
     if (!work->killed && host->number(target, "kill", 1) != 0) {
         work->killed = true;
-        work->deadline = now_ms() + KILL_WAIT_MS;
+        work->deadline = work_now_ms() + KILL_WAIT_MS;
         host->log(target, "not down after %llu s, killed: %s",
                   (unsigned long long)(work->timeout_ms / 1000), names);
         work_run(host, target, "kill -s KILL", UNIT_TO_STOP, true, COMMAND_TIMEOUT_MS,
@@ -56,30 +47,29 @@ static void wait_is_over(const struct ff_host *host, struct ff_target *target)
     host->finish(target, FF_VERDICT_FAIL, reason);
 }
 
+static void note_stopped(struct unit *unit, const struct unit_facts *facts)
+{
+    unit->awaited = facts->running;
+}
+
+static size_t count_awaited(const struct units *units)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < units->count; i++)
+        count += units->items[i].state == UNIT_TO_STOP && units->items[i].awaited;
+    return count;
+}
+
 static void polled_callback(const struct ff_host *host, struct ff_target *target,
                             const struct ff_result *result, void *data)
 {
     struct work *work = target->policy_data;
-    struct unit_facts facts;
-    size_t running = 0;
     (void)data;
-    char *text = strdup(result->out), *cursor = text;
-    if (text == NULL || result->exit_status != 0 || result->truncated) {
-        free(text);
-        work_finish_failed(host, target, "systemctl show", result);
+    if (!work_read_facts(host, target, result, note_stopped))
         return;
-    }
-    while (unit_facts_read(&cursor, &facts)) {
-        struct unit *unit = units_find(&work->units, facts.name);
-        if (unit != NULL)
-            unit->running = facts.running;
-    }
-    free(text);
-    for (size_t i = 0; i < work->units.count; i++)
-        running += work->units.items[i].state == UNIT_TO_STOP && work->units.items[i].running;
-    if (running == 0)
+    if (count_awaited(&work->units) == 0)
         host->finish(target, FF_VERDICT_GO, NULL);
-    else if (now_ms() >= work->deadline)
+    else if (work_now_ms() >= work->deadline)
         wait_is_over(host, target);
     else
         poll_later(host, target);
@@ -114,7 +104,7 @@ void work_stop(const struct ff_host *host, struct ff_target *target)
     work_names(names, sizeof names, &work->units, false);
     host->log(target, "stopping %s", names);
     work->stop_asked = true;
-    work->deadline = now_ms() + work->timeout_ms;
+    work->deadline = work_now_ms() + work->timeout_ms;
     work_run(host, target, "stop --no-block", UNIT_TO_STOP, false, COMMAND_TIMEOUT_MS,
              stopped_callback);
 }

@@ -9,6 +9,7 @@
 
 #define COMMAND_TIMEOUT_MS 30000u
 #define KILL_WAIT_MS       10000u
+#define POLL_MS            500u
 
 struct work {
     struct units units;
@@ -20,17 +21,30 @@ struct work {
     bool killed;
 };
 
-/* Runs "systemctl begin -- UNIT…" over the units in a state; only_running leaves out those seen
- * down. Finishes as FAIL when it cannot. */
+/* Monotonic. */
+uint64_t work_now_ms(void);
+
+/* Runs "systemctl begin -- UNIT…" over the units in a state, those that start others first: so they
+ * cannot do it any more, and a socket does not find its service up already. only_awaited leaves out
+ * the others. Finishes as FAIL when it cannot. */
 void work_run(const struct ff_host *host, struct ff_target *target, const char *begin,
-              enum unit_state state, bool only_running, unsigned timeout_ms,
+              enum unit_state state, bool only_awaited, unsigned timeout_ms,
               ff_command_callback callback);
 
 /* Stops the units that are to stop, waits, kills if need be, and finishes. */
 void work_stop(const struct ff_host *host, struct ff_target *target);
 
+/* Starts them again, waits until they are up, and finishes. */
+void work_start(const struct ff_host *host, struct ff_target *target);
+
+/* Reads what `systemctl show` says about the units that are to stop; calls each for all of them.
+ * False when it failed (the verdict is given). */
+bool work_read_facts(const struct ff_host *host, struct ff_target *target,
+                     const struct ff_result *result,
+                     void (*each)(struct unit *unit, const struct unit_facts *facts));
+
 /* Writes the names of the units that are to stop, as far as they fit. */
-void work_names(char *out, size_t out_size, const struct units *units, bool only_running);
+void work_names(char *out, size_t out_size, const struct units *units, bool only_awaited);
 
 void work_finish_no_memory(const struct ff_host *host, struct ff_target *target);
 void work_finish_failed(const struct ff_host *host, struct ff_target *target, const char *what,

@@ -21,10 +21,10 @@ static const char systemctl[] =
     "#!/bin/sh\n"
     "cd \"$(dirname \"$0\")/../units\" || exit 1\n"
     "echo \"$*\" >>../calls\n"
-    "verb=$1; shift; block=; signal=\n"
+    "verb=$1; shift; block=\n"
     "while [ \"$1\" != -- ]; do\n"
     "  [ \"$1\" = --no-block ] && block=no; shift; done\n"
-    "shift; result=0\n"
+    "shift\n"
     "case $verb in\n"
     "list-units)\n"
     "  for u in *; do s=$(cat $u/ActiveState); case $s in active|activating|reloading) ;; *) "
@@ -34,7 +34,11 @@ static const char systemctl[] =
     "  done ;;\n"
     "show)\n"
     "  first=yes\n"
-    "  for u; do [ $first ] || echo; first=\n"
+    "  for u; do\n"
+    "    case $u in \\**) for m in $u; do [ -d $m ] && echo && echo Id=$m && echo "
+    "ActiveState=$(cat "
+    "$m/ActiveState) && echo Triggers=$(cat $m/Triggers 2>/dev/null); done; continue ;; esac\n"
+    "    [ $first ] || echo; first=\n"
     "    if [ ! -d $u ]; then echo Id=$u; echo ActiveState=inactive; continue; fi\n"
     "    for f in $u/*; do p=${f#*/}; case $p in [A-Z]*) echo $p=$(cat $f) ;; esac; done; echo "
     "Id=$u\n"
@@ -48,11 +52,10 @@ static const char systemctl[] =
     "kill)\n"
     "  for u; do [ -e $u/immortal ] || echo failed >$u/ActiveState; done ;;\n"
     "start)\n"
-    "  for u; do if [ -e $u/nostart ]; then echo \"Job for $u failed.\" >&2; result=1; continue; "
-    "fi\n"
-    "    echo active >$u/ActiveState; done ;;\n"
+    "  for u; do s=active; [ -e $u/nostart ] && s=failed; [ -e $u/oneshot ] && s=activating\n"
+    "    echo $s >$u/ActiveState; done ;;\n"
     "esac\n"
-    "exit $result\n";
+    "exit 0\n";
 
 static void set(const char *unit, const char *property, const char *value)
 {
@@ -129,8 +132,10 @@ static void test_patterns(void **state)
     folder_write(folder, "calls", "");
     assert_int_equal(harness_undo(&harness), FF_VERDICT_GO);
     assert_string_equal(folder_read(folder, "calls"),
-                        "start -- container-a.service container-b.service docker.service "
-                        "docker.socket\n");
+                        "start --no-block -- docker.socket container-a.service "
+                        "container-b.service docker.service\n"
+                        "show -p Id -p ActiveState -p Job -- docker.socket container-a.service "
+                        "container-b.service docker.service\n");
     assert_string_equal(state_of("container-off.service"), "inactive");
     end();
 }
@@ -152,7 +157,9 @@ static void test_taken_along(void **state)
     folder_write(folder, "calls", "");
     assert_int_equal(harness_undo(&harness), FF_VERDICT_GO);
     assert_string_equal(folder_read(folder, "calls"),
-                        "start -- database.service app.service worker.service\n");
+                        "start --no-block -- database.service app.service worker.service\n"
+                        "show -p Id -p ActiveState -p Job -- database.service app.service "
+                        "worker.service\n");
     end();
 }
 
@@ -172,6 +179,28 @@ static void test_protected(void **state)
     end();
 }
 
+/* Oneshots that are over: only those are stopped whose stop does something. */
+static void test_exited(void **state)
+{
+    (void)state;
+    open_device();
+    const char *const units[] = {"setup.service", "compose.service", "stack.service"};
+    for (size_t i = 0; i < 3; i++) {
+        set(units[i], "ActiveState", "active");
+        set(units[i], "SubState", "exited");
+    }
+    set("compose.service", "ExecStop", "{ path=/usr/bin/docker ; argv[]=docker compose down }");
+    set("stack.service", "ConsistsOf", "container-a.service");
+    START("stop=setup", "stop=compose", "stop=stack");
+    assert_int_equal(harness_stop(&harness), FF_VERDICT_GO);
+    assert_string_equal(state_of("setup.service"), "active");
+    assert_string_equal(state_of("compose.service"), "inactive");
+    assert_string_equal(state_of("stack.service"), "inactive");
+    assert_string_equal(state_of("container-a.service"), "inactive");
+    assert_int_equal(harness_log_count(&harness, "nothing of setup.service runs"), 1);
+    end();
+}
+
 /* A stop that would take sshd along does not happen at all. */
 static void test_takes_ssh_along(void **state)
 {
@@ -186,9 +215,9 @@ static void test_takes_ssh_along(void **state)
     assert_string_equal(harness.reason, "stopping base.service would also stop ssh.service, which "
                                         "the flash itself needs");
     assert_string_equal(state_of("docker.service"), "active");
-    assert_null(strstr(folder_read(folder, "calls"), "stop --"));
+    assert_null(strstr(folder_read(folder, "calls"), "stop --no-block"));
     assert_int_equal(harness_undo(&harness), FF_VERDICT_GO);
-    assert_null(strstr(folder_read(folder, "calls"), "start --"));
+    assert_null(strstr(folder_read(folder, "calls"), "start --no-block"));
     end();
 }
 
@@ -266,8 +295,49 @@ static void test_start_fails(void **state)
     assert_int_equal(harness_stop(&harness), FF_VERDICT_GO);
     set("docker.service", "nostart", "");
     assert_int_equal(harness_undo(&harness), FF_VERDICT_FAIL);
-    assert_string_equal(harness.reason,
-                        "systemctl start failed (exit status 1): Job for docker.service failed.");
+    assert_string_equal(harness.reason, "started again but not up: docker.service");
+    end();
+}
+
+/* A oneshot that was at work when it was stopped is started, and not waited for. */
+static void test_oneshot(void **state)
+{
+    (void)state;
+    open_device();
+    set("tick.service", "ActiveState", "activating");
+    set("tick.service", "oneshot", "");
+    START("stop=tick");
+    assert_int_equal(harness_stop(&harness), FF_VERDICT_GO);
+    assert_string_equal(state_of("tick.service"), "inactive");
+    assert_int_equal(harness_undo(&harness), FF_VERDICT_GO);
+    assert_string_equal(state_of("tick.service"), "activating");
+    end();
+}
+
+/* A timer whose service does not run now could start it in the middle of the flash. */
+static void test_idle_service(void **state)
+{
+    (void)state;
+    open_device();
+    set("backup.service", "ActiveState", "inactive");
+    set("nightly.timer", "ActiveState", "active");
+    set("nightly.timer", "Triggers", "other.service backup.service");
+    set("off.timer", "ActiveState", "inactive");
+    set("off.timer", "Triggers", "backup.service");
+    set("ssh.socket", "ActiveState", "active");
+    set("ssh.socket", "Triggers", "ssh.service");
+    set("odd.socket", "ActiveState", "active");
+    set("odd.socket", "Triggers", "ssh.service");
+    START("stop=backup", "stop=ssh*");
+    assert_int_equal(harness_stop(&harness), FF_VERDICT_GO);
+    assert_string_equal(state_of("nightly.timer"), "inactive");
+    assert_string_equal(state_of("ssh.socket"), "active");
+    assert_string_equal(state_of("odd.socket"), "active");
+    folder_write(folder, "calls", "");
+    assert_int_equal(harness_undo(&harness), FF_VERDICT_GO);
+    assert_string_equal(state_of("nightly.timer"), "active");
+    assert_string_equal(state_of("off.timer"), "inactive");
+    assert_string_equal(state_of("backup.service"), "inactive");
     end();
 }
 
@@ -285,20 +355,24 @@ static void test_cut_off(void **state)
     static const char show[] = "Id=docker.service\nActiveState=active\n";
     const struct answer answers[] = {
         {.expect = "list-units", .out = "docker.service loaded active running Docker\n"},
-        {.expect = "show -p Id -p ActiveState -p CanStop", .out = show},
+        {.expect = "show -p Id -p ActiveState -p Triggers"},
+        {.expect = "show -p Id -p ActiveState -p SubState", .out = show},
         {.expect = "stop --no-block -- 'docker.service'"},
         {.expect = "show -p Id -p ActiveState -- 'docker.service'", .out = show},
     };
+    enum { STAGES = 5, ASKED_TO_STOP = 3 };
     (void)state;
     for (int with_undo = 0; with_undo < 2; with_undo++) {
-        for (size_t stage = 0; stage < 4; stage++) {
-            struct answer list[5];
+        for (size_t stage = 0; stage < STAGES; stage++) {
+            struct answer list[STAGES + 2];
             memcpy(list, answers, sizeof answers);
             list[stage].never = true;
-            list[stage + 1] = (struct answer){.expect = "systemctl start -- 'docker.service'"};
+            list[stage + 1] = (struct answer){.expect = "start --no-block -- 'docker.service'"};
+            list[stage + 2] = (struct answer){
+                .expect = "show -p Id -p ActiveState -p Job -- 'docker.service'", .out = show};
             harness_open(&harness, NULL);
             harness.answers = list;
-            harness.answer_count = stage + 2;
+            harness.answer_count = stage + 3;
             START("stop=docker");
             policy_run_stop(harness.run, 0, verdict_must_not_come, NULL);
             while (harness.answered <= stage)
@@ -306,7 +380,7 @@ static void test_cut_off(void **state)
             if (with_undo) {
                 assert_int_equal(harness_undo(&harness), FF_VERDICT_GO);
                 /* Asked to start only if it was asked to stop. */
-                assert_int_equal(harness.answered, stage < 2 ? stage + 1 : stage + 2);
+                assert_int_equal(harness.answered, stage < ASKED_TO_STOP ? stage + 1 : stage + 3);
             }
             harness_close(&harness);
         }
@@ -344,13 +418,14 @@ static void test_quoting(void **state)
     static const struct answer answers[] = {
         {.expect = "-- 'it'\\''s-$(reboot)*.service'",
          .out = "it's-$(reboot)1.service loaded active running x\n"},
+        {.expect = "Triggers"},
         {.expect = "-- 'it'\\''s-$(reboot)1.service'",
          .out = "Id=it's-$(reboot)1.service\nActiveState=inactive\n"},
     };
     (void)state;
     harness_open(&harness, NULL);
     harness.answers = answers;
-    harness.answer_count = 2;
+    harness.answer_count = 3;
     START("stop=it's-$(reboot)*");
     assert_int_equal(harness_stop(&harness), FF_VERDICT_GO);
     harness_close(&harness);
@@ -365,7 +440,8 @@ int main(void)
         cmocka_unit_test(test_no_kill),   cmocka_unit_test(test_immortal),
         cmocka_unit_test(test_refused),   cmocka_unit_test(test_start_fails),
         cmocka_unit_test(test_cut_off),   cmocka_unit_test(test_other_answers),
-        cmocka_unit_test(test_quoting),
+        cmocka_unit_test(test_exited),    cmocka_unit_test(test_quoting),
+        cmocka_unit_test(test_oneshot),   cmocka_unit_test(test_idle_service),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -167,6 +167,10 @@ static void test_undo_in_between(void **state)
     folder_write(folder, "hurry", "");
     assert_int_equal(harness_undo(&harness), FF_VERDICT_GO);
     assert_true(runs("slow"));
+    const char *first = strstr(folder_read(folder, "calls"), "slow stop\n");
+    const char *second = first == NULL ? NULL : strstr(first + 1, "slow stop\n");
+    assert_non_null(second);
+    assert_non_null(strstr(second, "slow start\n"));
     end();
 }
 
