@@ -100,7 +100,7 @@ const char *text_time(char out[32], int64_t seconds)
     int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
     int64_t day = doy - (153 * mp + 2) / 5 + 1, month = mp < 10 ? mp + 3 : mp - 9;
     int64_t year = yoe + era * 400 + (month <= 2);
-    snprintf(out, 32, "%04d-%02d-%02d %02d:%02d:%02d UTC", (int)year % 10000, (int)month, (int)day,
-             (int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60));
+    text_format(out, 32, "%04d-%02d-%02d %02d:%02d:%02d UTC", (int)year % 10000, (int)month,
+                (int)day, (int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60));
     return out;
 }
