@@ -296,6 +296,7 @@ static void dropbear_answers_keepalives(void **state)
     client_run_until(&client, &peer.down, 20);
     peer_expect_down(&peer, ERROR_NETWORK, "dead: no answer to keepalives");
     peer_close(&peer);
+    signal_connections(&dropbear, "KILL"); /* they have groups of their own */
     server_stop(&dropbear);
 }
 
