@@ -359,6 +359,13 @@ int session_frame(struct agent *agent, struct peer *peer, const struct frame *fr
 {
     if (frame->type == FRAME_HELLO)
         return on_hello(agent, peer, frame);
+    if (frame->type == FRAME_PING && frame->size == 0 && peer->kind == PEER_TCP &&
+        peer->line->proven && peer != agent->active) {
+        /* The controller tries its second way while the conversation goes on over the first. */
+        uint8_t pong[PROTOCOL_HEADER_SIZE];
+        peer_send(peer, pong, protocol_encode_empty(FRAME_PONG, pong, sizeof pong));
+        return 0;
+    }
     if (!peer->authenticated || peer != agent->active || frame->type > FRAME_PING)
         return -1;
     if (frame->type != FRAME_PING)

@@ -35,6 +35,9 @@
  * refuses it. A link that dies changes nothing for the agent: the next HELLO with the right token
  * takes the conversation over, HELLO_REPLY says where it stands, and the agent repeats the WANTs
  * that are still open. The agent only sends unasked: LOG, PHASE, PROGRESS, WANT, FAIL.
+ *
+ * A PING is answered on any connection of the agent's own port that has proven the secret, without
+ * taking the conversation over: so the controller tries the second way in before it needs it.
  */
 #ifndef PROTOCOL_H
 #define PROTOCOL_H

@@ -22,12 +22,11 @@ enum step_timeout {
 
 /* What a fault in a step leads to. */
 enum step_fault {
-    FAULT_RETRY,    /* transient errors: another try; others: back out */
-    FAULT_BACKOUT,  /* back out whatever the error */
-    FAULT_LIFELINE, /* go on without the second way where that is safe */
-    FAULT_FENCE,    /* ssh may be gone for good: the agent's own port, else back out */
-    FAULT_WRITE,    /* the destructive part: get back to the agent, by its own port */
-    FAULT_LOST,     /* after the commit: the device counts as lost */
+    FAULT_RETRY,   /* transient errors: another try; others: back out */
+    FAULT_BACKOUT, /* back out whatever the error */
+    FAULT_FENCE,   /* ssh may be gone for good: the agent's own port, else back out */
+    FAULT_WRITE,   /* the destructive part: get back to the agent, by its own port */
+    FAULT_LOST,    /* after the commit: the device counts as lost */
 };
 
 struct step_rule {
@@ -58,7 +57,7 @@ static const struct step_rule rules[STEP_COUNT] = {
     [STEP_STAGE] = {"staging", STATE_TRANSFER, TRANSFER_TIMEOUT, FAULT_RETRY, target_enter_stage,
                     "no block arrived on the device any more"},
     [STEP_POLICY] = {"stopping services", -1, NO_TIMEOUT, FAULT_BACKOUT, target_enter_policy, NULL},
-    [STEP_LIFELINE] = {"trying the second way in", -1, CONNECT_TIMEOUT, FAULT_LIFELINE,
+    [STEP_LIFELINE] = {"trying the second way in", -1, CONNECT_TIMEOUT, FAULT_RETRY,
                        target_enter_lifeline, "the agent's own port does not answer"},
     [STEP_FENCE] = {"fencing the old file systems", -1, FENCE_TIMEOUT, FAULT_FENCE,
                     target_enter_fence, "the fence did not go up in time"},
@@ -141,7 +140,10 @@ static void step_timeout_callback(uv_timer_t *timer)
     }
     struct error err;
     error_set(&err, ERROR_TIMEOUT, "%s", rule->timeout_sentence);
-    target_fault(target, &err);
+    if (target->step == STEP_LIFELINE)
+        target_lifeline_failed(target, &err);
+    else
+        target_fault(target, &err);
 }
 
 void target_timer_start(struct target *target, uint64_t milliseconds)
@@ -183,6 +185,8 @@ void target_disconnect(struct target *target)
 {
     agent_session_free(target->session);
     target->session = NULL;
+    agent_session_free(target->lifeline);
+    target->lifeline = NULL;
     deploy_cancel(target->deploy);
     target->deploy = NULL;
     reach_cancel(target->reach);
@@ -268,12 +272,6 @@ void target_fault(struct target *target, const struct error *err)
         break;
     case FAULT_BACKOUT:
         target_back_out(target, OUTCOME_FAILED, &copy);
-        break;
-    case FAULT_LIFELINE:
-        if (target->link != NULL)
-            target_lifeline_failed(target, &copy);
-        else
-            target_retry(target, &copy);
         break;
     case FAULT_FENCE:
         if (target->lifeline_proven && error_is_transient(&copy)) {

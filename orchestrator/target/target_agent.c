@@ -242,8 +242,7 @@ static void agent_reply_callback(const struct agent_reply *reply, void *arg)
     struct target *target = arg;
     if (target->undoing)
         return;
-    if (reply->type == FRAME_HELLO_REPLY &&
-        (target->step == STEP_ATTACH || target->step == STEP_LIFELINE))
+    if (reply->type == FRAME_HELLO_REPLY && target->step == STEP_ATTACH)
         reply_hello(target, &reply->hello);
     else if (reply->type == FRAME_FACTS && target->step == STEP_FACTS)
         reply_facts(target, reply->facts.json, reply->facts.size);
@@ -272,6 +271,43 @@ static const struct agent_session_events session_events = {
     .fail = agent_fail_callback,
     .lost = agent_lost_callback,
     .alive = agent_alive_callback,
+};
+
+static void lifeline_reply_callback(const struct agent_reply *reply, void *arg);
+static void lifeline_lost_callback(const struct error *err, void *arg);
+
+static void ignore_phase_callback(enum agent_phase phase, void *arg)
+{
+    (void)phase;
+    (void)arg;
+}
+
+static void ignore_progress_callback(const struct progress *progress, void *arg)
+{
+    (void)progress;
+    (void)arg;
+}
+
+static void ignore_fail_callback(const struct fail *fail, void *arg)
+{
+    (void)fail;
+    (void)arg;
+}
+
+static void ignore_alive_callback(void *arg)
+{
+    (void)arg;
+}
+
+/* While the second way is tried: only the answer to PING matters. */
+static const struct agent_session_events lifeline_events = {
+    .reply = lifeline_reply_callback,
+    .phase = ignore_phase_callback,
+    .progress = ignore_progress_callback,
+    .log = agent_log_callback,
+    .fail = ignore_fail_callback,
+    .lost = lifeline_lost_callback,
+    .alive = ignore_alive_callback,
 };
 
 /* --- attach -------------------------------------------------------------------------- */
@@ -345,15 +381,6 @@ static enum target_step step_for_phase(const struct target *target, enum agent_p
 
 static void reply_hello(struct target *target, const struct hello_reply *hello)
 {
-    if (target->step == STEP_LIFELINE) {
-        if (!target->lifeline_proven && !target->lifeline_refused) {
-            target->lifeline_proven = true;
-            session_open(target, false);
-            return;
-        }
-        target_set_step(target, STEP_POLICY);
-        return;
-    }
     target->phase = (enum agent_phase)hello->phase;
     if (hello->port != 0)
         target->deployed.port = hello->port;
@@ -457,38 +484,66 @@ void target_enter_stage(struct target *target)
 /* --- the second way in, the fence, the write ----------------------------------------- */
 
 /* Once the disk is overwritten no new ssh login works, so the second way is tried while the first
- * still works; the answer (reply_hello) goes back to ssh, whose ciphers are cheaper. */
+ * still works. A PING proves it: the agent answers to whoever knows the secret, and the
+ * conversation stays where it is. (Dropbear 2022.83 closes a channel that is being opened at the
+ * moment another one's command ends: nothing here closes one stream to open another.) */
 void target_enter_lifeline(struct target *target)
 {
-    if (target->lifeline_proven || target->lifeline_refused)
+    if (target->lifeline_proven || target->lifeline_refused) {
         target_set_step(target, STEP_POLICY);
-    else
-        session_open(target, true);
+        return;
+    }
+    struct link_config config;
+    target_link_config(target, false, &config);
+    target->lifeline = agent_session_new(&lifeline_events, target, &target->count);
+    struct wire *wire =
+        lifeline_wire_open(target->env->links, &config, target->deployed.port,
+                           target->deploy_config.key, &agent_session_wire_events, target->lifeline);
+    agent_session_attach(target->lifeline, wire);
+    agent_session_request(target->lifeline, FRAME_PING);
+}
+
+static void lifeline_close(struct target *target)
+{
+    agent_session_free(target->lifeline);
+    target->lifeline = NULL;
+}
+
+static void lifeline_reply_callback(const struct agent_reply *reply, void *arg)
+{
+    struct target *target = arg;
+    lifeline_close(target);
+    if (reply->type != FRAME_PONG || target->step != STEP_LIFELINE)
+        return;
+    target->lifeline_proven = true;
+    target_set_step(target, STEP_POLICY);
+}
+
+static void lifeline_lost_callback(const struct error *err, void *arg)
+{
+    target_lifeline_failed(arg, err);
 }
 
 /* A staged target can finish alone; one that streams would be lost with its ssh session. */
 void target_lifeline_failed(struct target *target, const struct error *err)
 {
     struct error copy = *err;
-    if (target->lifeline_proven) { /* it is the way back to ssh that failed */
-        target_retry(target, &copy);
+    lifeline_close(target);
+    if (target->step != STEP_LIFELINE)
+        return;
+    if (target->status.mode == MODE_STAGE) {
+        target_log(target, LOG_WARNING,
+                   "the second way to the agent does not work (%s); everything is staged, so the "
+                   "agent can finish alone",
+                   copy.text);
+        target->lifeline_refused = true;
+        target_set_step(target, STEP_POLICY);
         return;
     }
-    if (target->status.mode != MODE_STAGE) {
-        error_set(&copy, ERROR_REFUSED, "the second way to the agent does not work: %.300s",
-                  err->text);
-        error_remedy(&copy, "open TCP port %u of the device, or use mode: stage",
-                     target->deployed.port);
-        target_back_out(target, OUTCOME_FAILED, &copy);
-        return;
-    }
-    target_log(target, LOG_WARNING,
-               "the second way to the agent does not work (%s); everything is staged, so the "
-               "agent can finish alone",
-               err->text);
-    target->lifeline_refused = true;
-    session_open(target, false);
-    target_timer_start(target, target->status.spec->connect_timeout);
+    error_set(&copy, ERROR_REFUSED, "the second way to the agent does not work: %.300s", err->text);
+    error_remedy(&copy, "open TCP port %u of the device, or use mode: stage",
+                 target->deployed.port);
+    target_back_out(target, OUTCOME_FAILED, &copy);
 }
 
 void target_enter_fence(struct target *target)

@@ -51,6 +51,7 @@ struct target {
     struct deploy_result deployed;
     bool has_agent; /* deployed is valid, the agent may be alive */
     struct agent_session *session;
+    struct agent_session *lifeline; /* while the second way is tried */
     struct transfer_count count;
     enum agent_phase phase;
     bool write_sent;       /* the destructive part may have begun */
