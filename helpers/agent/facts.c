@@ -280,7 +280,9 @@ static void write_warnings(struct survey *s)
              "", "");
     for (unsigned i = 0; i < s->superblocks.count; i++) {
         const struct superblock *sb = &s->superblocks.items[i];
-        if (sb->on_disk && sb->was_writable && !sb->can_shut && !sb->is_overlay)
+        /* A FAT /boot is what every board has: the fence deals with it, nobody needs to be told. */
+        if (sb->on_disk && sb->was_writable && !sb->can_shut && !sb->is_overlay &&
+            strcmp(sb->fstype, "vfat") != 0)
             warn(s, "%s on %s has no shutdown ioctl: nothing may write there at commit", sb->fstype,
                  sb->point);
     }

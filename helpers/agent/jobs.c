@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LAST_WORDS 500 /* ms between the end of the stream and the reboot */
+
 /* --- on the worker ------------------------------------------------------------------------------
  */
 
@@ -185,12 +187,20 @@ bool jobs_start(struct agent *agent, enum agent_job job)
 
 void jobs_reboot(struct agent *agent)
 {
-    session_phase(agent, PHASE_REBOOTING);
-    if (agent->serve_disk != NULL) {
-        session_log(agent, LOG_INFO, "would reboot");
-        agent->quit = true;
+    if (agent->phase != PHASE_REBOOTING) {
+        session_phase(agent, PHASE_REBOOTING);
+        if (agent->serve_disk != NULL) {
+            session_log(agent, LOG_INFO, "would reboot");
+            agent->quit = true;
+            return;
+        }
+        /* The stream ends in order, so that nobody waits for a connection that is no more. */
+        if (agent->active != NULL)
+            agent->active->ending = true;
+        agent->reboot_at = agent_now() + LAST_WORDS;
         return;
     }
+    agent->reboot_at = INT64_MAX;
     reboot_now(reboot_prepare());
 }
 

@@ -204,7 +204,7 @@ static void check_timers(struct agent *agent)
     if (agent->phase == PHASE_WRITTEN && agent->reboot_at == 0 &&
         now - agent->last_command > (agent->active == NULL ? patience : WRITTEN_PATIENCE))
         agent->reboot_at = now;
-    if (agent->reboot_at != 0 && now >= agent->reboot_at && agent->phase != PHASE_REBOOTING)
+    if (agent->reboot_at != 0 && now >= agent->reboot_at)
         jobs_reboot(agent);
 }
 

@@ -259,7 +259,7 @@ static int on_write(struct agent *agent, const struct frame *frame)
 static int on_reboot(struct agent *agent, const struct frame *frame)
 {
     (void)frame;
-    if (agent->phase == PHASE_WRITTEN)
+    if (agent->phase == PHASE_WRITTEN && agent->reboot_at == 0)
         agent->reboot_at = agent_now();
     return 0;
 }

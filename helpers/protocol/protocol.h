@@ -34,7 +34,12 @@
  * ABORT at any time before the first written byte backs the target out; afterwards the agent
  * refuses it. A link that dies changes nothing for the agent: the next HELLO with the right token
  * takes the conversation over, HELLO_REPLY says where it stands, and the agent repeats the WANTs
- * that are still open. The agent only sends unasked: LOG, PHASE, PROGRESS, WANT, FAIL.
+ * that are still open and, behind HELLO_REPLY, what the phase was reached with: MODE (scanned …
+ * ready), STAGED, FENCED, WRITTEN or FAIL. A request that was carried out already is answered the
+ * same way, so asking again is harmless. Blocks that surely will be staged are wanted while the
+ * scan is still running, before MODE. WRITE while the disk is incomplete and no write runs (after a
+ * FAIL of that kind) starts it again. The agent only sends unasked: LOG, PHASE, PROGRESS, WANT,
+ * FAIL.
  *
  * A PING is answered on any connection of the agent's own port that has proven the secret, without
  * taking the conversation over: so the controller tries the second way in before it needs it.

@@ -234,10 +234,10 @@ static void ask_read_callback(uv_stream_t *stream, ssize_t size, const uv_buf_t 
     run_refuse(run, "not confirmed, nothing was touched");
 }
 
-/* The terminal itself, since stdin may be the image. */
+/* The user's keyboard: stdin, or the terminal itself when stdin is something else (the image). */
 static bool ask_open(struct run *run)
 {
-    int fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
+    int fd = isatty(STDIN_FILENO) ? dup(STDIN_FILENO) : open("/dev/tty", O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return false;
     run->terminal = calloc(1, sizeof *run->terminal);

@@ -26,7 +26,7 @@ static const char survey_script[] =
     "root=none\n"
     "if [ \"$uid\" = 0 ]; then root=direct\n"
     "elif [ \"$BECOME\" = sudo ]; then\n"
-    "  if why=$(sudo -n true 2>&1); then root=sudo; else echo \"sudo_error=$why\" | head -n 1; fi\n"
+    "  if why=$(sudo -n true 2>&1); then root=sudo; else echo \"sudo_error=$(echo \"$why\" | tail -n 1)\"; fi\n"
     "fi\n"
     "echo root=$root\n"
     "try() {\n"
