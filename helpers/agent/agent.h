@@ -49,8 +49,7 @@ struct agent {
     enum flash_mode mode; /* MODE_AUTO: not decided */
     enum agent_job job;   /* running */
     bool staging_done, write_asked, failing, quit;
-    bool rebooting_old; /* the fence cannot be undone: reboots into the untouched system */
-    struct fail fail;   /* why it failed, for controllers that come later */
+    struct fail fail; /* why it failed, for controllers that come later */
     struct worker worker;
     struct flash flash;
     struct intake intake;

@@ -217,7 +217,6 @@ static void announce(struct agent *agent, enum fail_state state)
     if (state == FAIL_REBOOTING) {
         console_print(agent->console, "the old system, untouched, is rebooted");
         agent->reboot_at = agent_now() + 2000; /* time for the last bytes on the link */
-        agent->rebooting_old = true;
     } else if (state == FAIL_INCOMPLETE) {
         console_print(agent->console, "the disk is incomplete; waiting for the controller");
     }
