@@ -4,11 +4,9 @@
 #define LINK_INTERNAL_H
 
 #include "link/agent_relay.h"
-#include "link/dial.h"
 #include "link/handshake.h"
 #include "link/link.h"
-#include "link/process.h"
-#include "link/settings.h"
+#include "link/route.h"
 
 #include <libssh/callbacks.h>
 #include <libssh/libssh.h>
@@ -33,8 +31,7 @@ struct link_pool {
 
 enum link_state {
     LINK_QUEUED,    /* waits for its turn */
-    LINK_CONFIG,    /* ssh -G reads the configuration */
-    LINK_CONNECT,   /* name lookup and TCP, or a proxy being started */
+    LINK_ROUTE,     /* the way is found and connected */
     LINK_HANDSHAKE, /* a thread has it */
     LINK_GRACE,     /* failed behind a proxy: what has the proxy to say? */
     LINK_UP,
@@ -53,28 +50,22 @@ struct link {
     unsigned busy; /* depth of our own stack frames that use the link */
 
     /* configuration, copied */
-    char *name, *host, *user, *identity, *known_hosts, *ssh_config, *fingerprint;
+    char *name, *host, *fingerprint;
     enum hostkey_policy hostkey;
-    unsigned port;
     uint64_t connect_timeout, keepalive;
 
-    struct settings settings; /* moves into the handshake */
-    struct process *config_process;
-    struct process *proxy;
-    struct dial *dial;
+    struct route *route;
     struct agent_relay *relay;
     struct handshake *handshake; /* while its thread has it */
     struct handshake *kept;      /* afterwards: facts and settings */
-    bool proxy_ended;
-    int proxy_status; /* exit status, or -signal */
     /* A duplicate of the session's descriptor: libssh closes its own when it likes, from any
      * thread, so polling and shutting down go through one that stays. -1: none. */
     int fd;
     char peer_address[64];
-    char *route;
+    char *via; /* the route's words, for the facts */
 
     uv_timer_t timer; /* connect_timeout, then keepalive */
-    uv_timer_t soon;  /* 0 ms: what must not run on the caller's stack */
+    uv_timer_t soon;  /* 0 ms: the session's pump */
     uv_poll_t poll;
     bool polling;    /* poll was initialised */
     int poll_events; /* what it is started for */

@@ -318,6 +318,15 @@ static char **command_arguments(const struct settings *settings)
     return packed;
 }
 
+bool settings_command_takes_port(const struct settings *settings)
+{
+    const char *token = strchr(settings->proxy_command, '%');
+    for (; token != NULL && token[1] != '\0'; token = strchr(token + 2, '%'))
+        if (token[1] == 'p')
+            return true;
+    return false;
+}
+
 char **settings_proxy(const struct settings *settings, const char *ssh_config, struct error *err)
 {
     *err = (struct error){.cls = ERROR_NONE};

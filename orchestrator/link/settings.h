@@ -43,6 +43,9 @@ int settings_override(struct settings *settings, const char *identity, const cha
  * unknown token. */
 char *settings_expand(const struct settings *settings, const char *text);
 
+/* Whether its ProxyCommand leads to whatever port is asked for: it has %p. */
+bool settings_command_takes_port(const struct settings *settings);
+
 /* The argument vector (NULL-terminated, one allocation for free()) of the program that carries the
  * connection, or NULL with err->cls ERROR_NONE: a direct connection. ssh_config: the file given
  * explicitly, or NULL. */
