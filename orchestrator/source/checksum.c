@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "source/checksum.h"
 
+#include "source/beside.h"
+
 #include <ctype.h>
-#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,31 +54,26 @@ static bool line_parse(char *line, char hex[65], const char **name)
     return true;
 }
 
-/* Reads a file of sums. The line that names wanted wins; with any_name the first sum does for a
- * file that has no such line. Returns 1 found, 0 not found, -1 no such file. */
-static int file_lookup(const char *path, const char *wanted, bool any_name, char hex[65])
+/* Looks for a sum in text, which is taken apart. The line that names wanted wins; with any_name the
+ * first sum does for a file that has no such line. */
+static bool text_lookup(char *text, const char *wanted, bool any_name, char hex[65])
 {
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return -1;
-    int found = 0;
-    char *line = NULL;
-    size_t capacity = 0;
-    for (unsigned lines = 0; lines < 100000 && getline(&line, &capacity, file) >= 0; lines++) {
+    bool found = false;
+    char *rest;
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
         char sum[65];
         const char *name;
         if (!line_parse(line, sum, &name))
             continue;
         bool named = strcmp(base_name(name), wanted) == 0;
-        if (named || (any_name && found == 0)) {
+        if (named || (any_name && !found)) {
             memcpy(hex, sum, sizeof sum);
-            found = 1;
+            found = true;
         }
         if (named)
             break;
     }
-    free(line);
-    fclose(file);
     return found;
 }
 
@@ -95,33 +91,36 @@ static int option_parse(const char *option, struct checksum *checksum, struct er
     return 0;
 }
 
-int checksum_find(const char *image, const char *option, struct checksum *checksum,
+/* Looks into one file beside the image. 1 found, 0 not, -1 with err. */
+static int file_lookup(const char *image, const char *file, int cancel_fd,
+                       struct checksum *checksum, struct error *err)
+{
+    struct beside beside;
+    int result = beside_read(image, file, file != NULL ? "" : ".sha256", cancel_fd, &beside, err);
+    char *name = beside_base_name(image);
+    if (result > 0 && name != NULL)
+        result = text_lookup((char *)beside.data, name, file == NULL, checksum->hex);
+    if (result > 0)
+        snprintf(checksum->origin, sizeof checksum->origin, "%s", beside.name);
+    else if (result == 0 && beside.data != NULL && file == NULL) {
+        result = error_set(err, ERROR_USAGE, "%.250s holds no sha256 sum", beside.name);
+        error_remedy(err, "fetch it again, or remove it and use --sha256");
+    }
+    free(name);
+    beside_free(&beside);
+    return result;
+}
+
+int checksum_find(const char *image, const char *option, int cancel_fd, struct checksum *checksum,
                   struct error *err)
 {
     memset(checksum, 0, sizeof *checksum);
     if (option != NULL)
         return option_parse(option, checksum, err);
-    if (strcmp(image, "-") == 0)
-        return 0;
-    const char *name = base_name(image);
-    int size = snprintf(checksum->origin, sizeof checksum->origin, "%s.sha256", image);
-    if (size > 0 && (size_t)size < sizeof checksum->origin) {
-        int found = file_lookup(checksum->origin, name, true, checksum->hex);
-        if (found == 0) {
-            error_set(err, ERROR_USAGE, "%s holds no sha256 sum", checksum->origin);
-            return error_remedy(err, "fetch it again, or remove it and use --sha256");
-        }
-        if (found < 0 && errno != ENOENT && errno != ENOTDIR)
-            return error_set(err, ERROR_USAGE, "cannot read %s: %s", checksum->origin,
-                             strerror(errno));
-        if (found > 0)
-            return 0;
-    }
-    size = snprintf(checksum->origin, sizeof checksum->origin, "%.*sSHA256SUMS",
-                    (int)(name - image), image);
-    if (size > 0 && (size_t)size < sizeof checksum->origin)
-        file_lookup(checksum->origin, name, false, checksum->hex);
-    return 0;
+    int found = file_lookup(image, NULL, cancel_fd, checksum, err);
+    if (found == 0)
+        found = file_lookup(image, "SHA256SUMS", cancel_fd, checksum, err);
+    return found < 0 ? -1 : 0;
 }
 
 int checksum_compare(const struct checksum *checksum, const char *name, const char *hex,

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "source/source.h"
 
+#include "source/http.h"
+#include "source/url.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -99,7 +102,9 @@ static int file_open(struct file_source *file, const char *image, struct error *
     file->fd = is_stdin ? STDIN_FILENO : open(image, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (file->fd < 0) {
         error_set(err, ERROR_USAGE, "cannot open the image %s: %s", image, strerror(errno));
-        return error_remedy(err, "check the path and its permissions");
+        return error_remedy(err, strstr(image, "://") != NULL
+                                     ? "of addresses, only http:// and https:// are known"
+                                     : "check the path and its permissions");
     }
     if (fstat(file->fd, &status) < 0)
         return error_set(err, ERROR_USAGE, "cannot look at %s: %s", image, strerror(errno));
@@ -122,6 +127,8 @@ static int file_open(struct file_source *file, const char *image, struct error *
 
 struct source *source_open(const char *image, int cancel_fd, struct error *err)
 {
+    if (url_is_http(image))
+        return http_source_open(image, cancel_fd, NULL, NULL, err);
     struct file_source *file = calloc(1, sizeof *file);
     if (file == NULL) {
         error_set(err, ERROR_IO, "out of memory");
@@ -148,6 +155,8 @@ ssize_t source_read(struct source *source, uint8_t *out, size_t size, struct err
     if (got > 0) {
         crypto_hash_sha256_update(&source->digest, out, (size_t)got);
         source->offset += (uint64_t)got;
+        if (source->tap != NULL && source->tap->feed(source->tap, out, (size_t)got, err) < 0)
+            return -1;
     }
     return got;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the bytes of an image come from: a file or standard input. A network source is one more
- * table of operations. Everything here blocks and belongs on the builder's thread. */
+/* Where the bytes of an image come from: a file, standard input, or an http(s) address (http.h).
+ * Everything here blocks and belongs on the builder's thread. */
 #ifndef SOURCE_SOURCE_H
 #define SOURCE_SOURCE_H
 
@@ -14,9 +14,11 @@
 #include <sys/types.h>
 
 /* What makes a file on disk the same file with the same content as last time. The change time is
- * part of it because, unlike the modification time, nothing can set it back. */
+ * part of it because, unlike the modification time, nothing can set it back. Of a file on a server
+ * it is the address with the server's validator; the times are 0. */
 struct source_identity {
-    bool known; /* false for pipes, devices and the like: nothing may be concluded from it */
+    bool known;  /* false for pipes, devices and the like: nothing may be concluded from it */
+    bool remote; /* reading it only to hash it costs as much as decoding it */
     char path[PATH_MAX];
     uint64_t size, inode;
     int64_t modified, changed; /* ns since 1970 */
@@ -32,6 +34,12 @@ struct source_ops {
     void (*close)(struct source *source);
 };
 
+/* Sees what is read from a source, on its way to the decoder. */
+struct source_tap {
+    /* 0 or -1 with err, which ends the reading. */
+    int (*feed)(struct source_tap *tap, const uint8_t *bytes, size_t size, struct error *err);
+};
+
 /* An implementation embeds this as its first member. */
 struct source {
     const struct source_ops *ops;
@@ -40,10 +48,12 @@ struct source {
     uint64_t offset; /* bytes read so far */
     struct source_identity identity;
     crypto_hash_sha256_state digest; /* over what was read so far */
+    struct source_tap *tap;          /* the caller's, set before the first read; NULL: none */
 };
 
-/* Opens a path, or standard input for "-". cancel_fd: a descriptor that becomes readable when
- * waiting for a slow pipe shall end (ERROR_CANCELLED); -1: none. Returns NULL with err. */
+/* Opens a path, an http(s) address, or standard input for "-". cancel_fd: a descriptor that becomes
+ * readable when waiting for a slow pipe or server shall end (ERROR_CANCELLED); -1: none. Returns
+ * NULL with err. */
 struct source *source_open(const char *image, int cancel_fd, struct error *err);
 
 /* The next bytes, at most size, added to the digest; 0: the end; -1 with err. */

@@ -92,7 +92,7 @@ static int content_known(struct prepare *prepare, char sha256[65], struct error 
         return 0;
     if (cache_recall(&prepare->cache, identity, sha256))
         return 1;
-    if (!cache_has_size(&prepare->cache, identity->size))
+    if (identity->remote || !cache_has_size(&prepare->cache, identity->size))
         return 0;
     if (source_hash(prepare, sha256, err) < 0)
         return -1;
@@ -210,11 +210,12 @@ static int prepare_run(struct prepare *prepare, struct error *err)
     const struct store_options *options = prepare->options;
     if (sodium_init() < 0)
         return error_set(err, ERROR_IO, "libsodium does not start");
-    if (checksum_find(options->image, options->sha256, &prepare->expected, err) < 0)
-        return -1;
     prepare->source = source_open(options->image, prepare->cancel_fd, err);
     if (prepare->source == NULL ||
         cache_open(&prepare->cache, options->cache_dir, options->cache_limit, err) < 0)
+        return -1;
+    if (checksum_find(options->image, options->sha256, prepare->cancel_fd, &prepare->expected,
+                      err) < 0)
         return -1;
     atomic_store(&prepare->progress->total, prepare->source->size);
     if (options->no_cache) {

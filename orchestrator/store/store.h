@@ -21,7 +21,7 @@ struct store;
 struct store_job;
 
 struct store_options {
-    const char *image;  /* path, or "-" for stdin (URLs come with the work on sources) */
+    const char *image;  /* path, http(s) address, or "-" for stdin */
     const char *sha256; /* 64 hex digits the image FILE (as given, compressed) must have, or NULL;
                            a sidecar IMAGE.sha256 or SHA256SUMS line is honoured when NULL */
     const char *cache_dir; /* where the spool file lives */
