@@ -314,6 +314,10 @@ int daemon_main(int argc, char **argv)
     if (agent == NULL || receive_config(&agent->config, error, sizeof error) != 0)
         goto fail;
     own_descriptors(agent, argv[0]);
+    char *left_out = switches_from_kernel(&agent->config.switches);
+    if (left_out != NULL)
+        console_print(agent->console, "test agent: %s", left_out);
+    free(left_out);
     if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
         text_format(error, sizeof error, "cannot lock memory: %s", strerror(errno));
         goto fail;

@@ -37,6 +37,22 @@ bool switch_parse(struct switches *switches, const char *text)
         }
     return false;
 }
+
+char *switches_from_kernel(struct switches *switches)
+{
+    char line[4096], *save = NULL;
+    if (text_read("/proc/cmdline", line, sizeof line) <= 0)
+        return NULL;
+    char *word = strstr(line, "ff.agent=");
+    if (word == NULL)
+        return NULL;
+    word[strcspn(word, " \n")] = '\0';
+    char *value = strdup(word + strlen("ff.agent="));
+    for (char *one = strtok_r(word + strlen("ff.agent="), ",", &save); one != NULL;
+         one = strtok_r(NULL, ",", &save))
+        switch_parse(switches, one);
+    return value;
+}
 #else
 /* ISO C forbids an empty file. */
 typedef int switches_unused;

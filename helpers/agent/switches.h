@@ -34,6 +34,10 @@ static inline bool switch_is_on(const struct switches *switches, enum agent_swit
 }
 /* Takes a text such as "no-kill", "corrupt-write=7" or "die-at=writing". False: unknown. */
 bool switch_parse(struct switches *switches, const char *text);
+/* Takes the kernel command line's word "ff.agent=no-kill,no-roset", which is how the lab's tests
+ * reach an agent that a controller started. Returns the word's value for a message (the caller
+ * frees it), or NULL: there is none. */
+char *switches_from_kernel(struct switches *switches);
 #else
 struct switches {
     char unused;
@@ -44,6 +48,12 @@ static inline bool switch_is_on(const struct switches *switches, enum agent_swit
     (void)switches;
     (void)which;
     return false;
+}
+
+static inline char *switches_from_kernel(struct switches *switches)
+{
+    (void)switches;
+    return NULL;
 }
 #endif
 #endif
