@@ -160,6 +160,8 @@ static int run_with(const struct options *options, const struct inventory *inven
         .parallel = options->parallel,
         .rate = options->rate,
         .sha256 = options->sha256,
+        .minisign = options->minisign,
+        .keyring = options->keyring,
         .cache_dir = options->cache_dir,
         .state_dir = options->state_dir,
         .no_cache = options->no_cache,
@@ -182,9 +184,6 @@ static int run_with(const struct options *options, const struct inventory *inven
 /* What would be believed to protect or to work, and is not there yet. */
 static int refuse_options(const struct options *options, struct error *err)
 {
-    if (options->minisign != NULL || options->keyring != NULL)
-        return error_set(err, ERROR_USAGE, "signatures (%s) are not in this version",
-                         options->minisign != NULL ? "--minisign" : "--keyring");
     if (options->mode_given &&
         (options->mode == INVENTORY_NETBOOT || options->mode == INVENTORY_LOCAL))
         return error_set(err, ERROR_USAGE, "this version knows --mode auto, stage and stream");

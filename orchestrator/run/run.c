@@ -358,6 +358,8 @@ void run_start(struct run *run)
     if (run->config.image != NULL) {
         struct store_options options = {.image = run->config.image,
                                         .sha256 = run->config.sha256,
+                                        .minisign = run->config.minisign,
+                                        .keyring = run->config.keyring,
                                         .cache_dir = run->config.cache_dir,
                                         .no_cache = run->config.no_cache};
         run->job = store_prepare(run->config.loop, &options, image_progress_callback,

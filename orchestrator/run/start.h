@@ -23,6 +23,7 @@ struct run_config {
     unsigned parallel; /* 0: the inventory's or the default */
     uint64_t rate;     /* bytes per second of the whole run, 0: no limit */
     const char *sha256, *cache_dir, *state_dir;
+    const char *minisign, *keyring; /* as in struct store_options */
     bool no_cache;
     const struct run_observer *const *observers; /* NULL-terminated */
     const char *const *reports;                  /* files, NULL-terminated */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define KEY_DIGITS 32u
+#define NOTE_MAX   512u
 #define WAIT_STEP  50000 /* µs between looks at another builder's lock */
 
 static bool name_ends(const char *name, const char *ending)
@@ -124,25 +125,74 @@ static void identity_key(const struct source_identity *identity, char key[KEY_DI
     hex_digest(text, (size_t)size, "", key);
 }
 
-bool cache_recall(struct cache *cache, const struct source_identity *identity, char sha256[65])
+/* Reads the note of that name: what stands in it before its checksum, which is over that text and
+ * the key. */
+static bool note_read(struct cache *cache, const char *key, const char *ending, char *text,
+                      size_t text_size)
 {
-    char key[KEY_DIGITS + 1], name[64], check[KEY_DIGITS + 1];
-    char text[64 + 1 + KEY_DIGITS + 1] = "";
-    identity_key(identity, key);
-    snprintf(name, sizeof name, "%s.source", key);
+    char name[64], check[KEY_DIGITS + 1], all[NOTE_MAX];
+    snprintf(name, sizeof name, "%s.%s", key, ending);
     int fd = openat(cache->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return false;
-    ssize_t got = read(fd, text, sizeof text - 1);
+    ssize_t got = read(fd, all, sizeof all);
     close(fd);
-    if (got != (ssize_t)sizeof text - 1)
+    if (got < (ssize_t)KEY_DIGITS + 2 || all[got - 1] != '\n' || all[got - KEY_DIGITS - 2] != ' ')
         return false;
-    hex_digest(text, 64, key, check);
-    if (text[64] != ' ' || memcmp(check, text + 65, KEY_DIGITS) != 0)
+    size_t size = (size_t)got - KEY_DIGITS - 2;
+    hex_digest(all, size, key, check);
+    if (size >= text_size || memcmp(check, all + size + 1, KEY_DIGITS) != 0)
         return false;
-    memcpy(sha256, text, 64);
-    sha256[64] = '\0';
+    memcpy(text, all, size);
+    text[size] = '\0';
     return true;
+}
+
+static void note_write(struct cache *cache, const char *key, const char *ending, const char *text)
+{
+    char check[KEY_DIGITS + 1], name[64], temporary[96], all[NOTE_MAX];
+    hex_digest(text, strlen(text), key, check);
+    snprintf(name, sizeof name, "%s.%s", key, ending);
+    snprintf(temporary, sizeof temporary, "%s.%ld.partial", key, (long)getpid());
+    int size = snprintf(all, sizeof all, "%s %s\n", text, check);
+    if (size < 0 || (size_t)size >= sizeof all)
+        return;
+    int fd = openat(cache->dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return;
+    bool written = flock(fd, LOCK_EX | LOCK_NB) == 0 && write(fd, all, (size_t)size) == size;
+    if (!written || renameat(cache->dir_fd, temporary, cache->dir_fd, name) < 0)
+        unlinkat(cache->dir_fd, temporary, 0);
+    close(fd);
+}
+
+bool cache_recall(struct cache *cache, const struct source_identity *identity, char sha256[65])
+{
+    char key[KEY_DIGITS + 1];
+    identity_key(identity, key);
+    return note_read(cache, key, "source", sha256, 65) && strlen(sha256) == 64;
+}
+
+/* One name for one content and all that there is to verify about it. */
+static void verified_key(const char *sha256, const char *tag, char key[KEY_DIGITS + 1])
+{
+    hex_digest(sha256, 64, tag, key);
+}
+
+bool cache_is_verified(struct cache *cache, const char *sha256, const char *tag, char *signers,
+                       size_t size)
+{
+    char key[KEY_DIGITS + 1];
+    verified_key(sha256, tag, key);
+    return note_read(cache, key, "verified", signers, size);
+}
+
+void cache_note_verified(struct cache *cache, const char *sha256, const char *tag,
+                         const char *signers)
+{
+    char key[KEY_DIGITS + 1];
+    verified_key(sha256, tag, key);
+    note_write(cache, key, "verified", signers);
 }
 
 /* A change within this time may leave no mark in the file's times: they tick slowly (10 ms in
@@ -158,21 +208,11 @@ static bool identity_is_settled(const struct source_identity *identity)
 
 void cache_remember(struct cache *cache, const struct source_identity *identity, const char *sha256)
 {
-    char key[KEY_DIGITS + 1], check[KEY_DIGITS + 1], name[64], temporary[96], text[128];
+    char key[KEY_DIGITS + 1];
     if (!identity->known || !identity_is_settled(identity))
         return;
     identity_key(identity, key);
-    hex_digest(sha256, 64, key, check);
-    snprintf(name, sizeof name, "%s.source", key);
-    snprintf(temporary, sizeof temporary, "%s.%ld.partial", key, (long)getpid());
-    int size = snprintf(text, sizeof text, "%s %s\n", sha256, check);
-    int fd = openat(cache->dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return;
-    bool written = flock(fd, LOCK_EX | LOCK_NB) == 0 && write(fd, text, (size_t)size) == size;
-    if (!written || renameat(cache->dir_fd, temporary, cache->dir_fd, name) < 0)
-        unlinkat(cache->dir_fd, temporary, 0);
-    close(fd);
+    note_write(cache, key, "source", sha256);
 }
 
 static void spool_name(char name[96], const char *sha256, uint64_t size)

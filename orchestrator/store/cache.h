@@ -40,6 +40,15 @@ bool cache_recall(struct cache *cache, const struct source_identity *identity, c
 void cache_remember(struct cache *cache, const struct source_identity *identity,
                     const char *sha256);
 
+/* Was that content verified with the keys and signatures that tag (64 hex digits) stands for? Then
+ * signers (of size bytes) says whose they were. */
+bool cache_is_verified(struct cache *cache, const char *sha256, const char *tag, char *signers,
+                       size_t size);
+
+/* Notes it. */
+void cache_note_verified(struct cache *cache, const char *sha256, const char *tag,
+                         const char *signers);
+
 /* Is there a spool file made from a file of that size? Then it is worth reading the file's sha256
  * before decoding it. */
 bool cache_has_size(struct cache *cache, uint64_t size);

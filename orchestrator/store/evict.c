@@ -71,9 +71,9 @@ static bool remove_unused(struct cache *cache, const char *name)
 }
 
 /* Notes about files are tiny, but without end: only the newest are kept. */
-static void evict_notes(struct cache *cache, struct listed *files)
+static void evict_notes(struct cache *cache, const char *ending, struct listed *files)
 {
-    size_t count = list_files(cache, ".source", files);
+    size_t count = list_files(cache, ending, files);
     for (size_t i = 0; i + 256 < count; i++)
         unlinkat(cache->dir_fd, files[i].name, 0);
 }
@@ -93,7 +93,8 @@ uint64_t cache_evict(struct cache *cache, uint64_t limit)
         total -= files[i].size;
         removed += files[i].size;
     }
-    evict_notes(cache, files);
+    evict_notes(cache, ".source", files);
+    evict_notes(cache, ".verified", files);
     free(files);
     return removed;
 }

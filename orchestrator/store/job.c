@@ -32,6 +32,8 @@ static void job_free(struct store_job *job)
         close(job->cancel_fd);
     free((char *)job->options.image);
     free((char *)job->options.sha256);
+    free((char *)job->options.minisign);
+    free((char *)job->options.keyring);
     free((char *)job->options.cache_dir);
     free(job);
 }
@@ -102,6 +104,8 @@ struct store_job *store_prepare(uv_loop_t *loop, const struct store_options *opt
     job->options = *options;
     job->options.image = copy_text(options->image, &failed);
     job->options.sha256 = copy_text(options->sha256, &failed);
+    job->options.minisign = copy_text(options->minisign, &failed);
+    job->options.keyring = copy_text(options->keyring, &failed);
     job->options.cache_dir = copy_text(options->cache_dir, &failed);
     job->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (failed || job->cancel_fd < 0 ||

@@ -2,6 +2,7 @@
 #include "store/prepare.h"
 
 #include "source/checksum.h"
+#include "source/signature.h"
 #include "store/cache.h"
 #include "store/view.h"
 
@@ -19,6 +20,7 @@ struct prepare {
     struct build_progress *progress;
     int cancel_fd;
     struct checksum expected;
+    struct signature *signature; /* NULL: none is wanted */
     struct cache cache;
     struct cache_partial partial;
     struct source *source;
@@ -56,9 +58,44 @@ static int info_fill(struct prepare *prepare, struct error *err)
     return result;
 }
 
-/* Reads the whole source for its sha256, without decoding. */
+/* From now on, what is read from the source is verified. */
+static int verify_begin(struct prepare *prepare, struct error *err)
+{
+    if (prepare->signature == NULL)
+        return 0;
+    return signature_begin(prepare->signature, prepare->source, err);
+}
+
+/* The source was read whole and has this content: is it what was expected? Notes what was found. */
+static int verify_finish(struct prepare *prepare, const char *sha256, struct error *err)
+{
+    if (checksum_compare(&prepare->expected, prepare->source->name, sha256, err) < 0)
+        return -1;
+    if (prepare->signature == NULL)
+        return 0;
+    if (signature_finish(prepare->signature, err) < 0)
+        return -1;
+    const char *signers = signature_signers(prepare->signature);
+    strcpy(prepare->store->info.signers, signers);
+    if (!prepare->options->no_cache)
+        cache_note_verified(&prepare->cache, sha256, signature_tag(prepare->signature), signers);
+    return 0;
+}
+
+/* Was this content verified in an earlier run, with the same keys and signatures? */
+static bool verified_before(struct prepare *prepare, const char *sha256)
+{
+    struct store_info *info = &prepare->store->info;
+    return prepare->signature == NULL ||
+           cache_is_verified(&prepare->cache, sha256, signature_tag(prepare->signature),
+                             info->signers, sizeof info->signers);
+}
+
+/* Reads the whole source for its sha256 (and its signatures), without decoding. */
 static int source_hash(struct prepare *prepare, char sha256[65], struct error *err)
 {
+    if (verify_begin(prepare, err) < 0)
+        return -1;
     size_t size = 256u << 10;
     uint8_t *bytes = malloc(size);
     ssize_t got = bytes != NULL ? 1 : error_set(err, ERROR_IO, "out of memory");
@@ -73,7 +110,7 @@ static int source_hash(struct prepare *prepare, char sha256[65], struct error *e
     if (got < 0 || source_check(prepare->source, err) < 0)
         return -1;
     source_digest(prepare->source, sha256);
-    return 0;
+    return verify_finish(prepare, sha256, err);
 }
 
 static int source_reopen(struct prepare *prepare, struct error *err)
@@ -90,7 +127,7 @@ static int content_known(struct prepare *prepare, char sha256[65], struct error 
     const struct source_identity *identity = &prepare->source->identity;
     if (!identity->known)
         return 0;
-    if (cache_recall(&prepare->cache, identity, sha256))
+    if (cache_recall(&prepare->cache, identity, sha256) && verified_before(prepare, sha256))
         return 1;
     if (identity->remote || !cache_has_size(&prepare->cache, identity->size))
         return 0;
@@ -164,6 +201,8 @@ static int build_contents(struct prepare *prepare, char sha256[65], struct error
 {
     struct source *source = prepare->source;
     struct spool *spool = &prepare->store->spool;
+    if (verify_begin(prepare, err) < 0)
+        return -1;
     struct decoder *decoder = decoder_open(source, err);
     if (decoder == NULL)
         return -1;
@@ -174,7 +213,7 @@ static int build_contents(struct prepare *prepare, char sha256[65], struct error
     if (result < 0 || source_check(source, err) < 0)
         return -1;
     source_digest(source, sha256);
-    if (checksum_compare(&prepare->expected, source->name, sha256, err) < 0)
+    if (verify_finish(prepare, sha256, err) < 0)
         return -1;
     spool->head.source_size = source->offset;
     sodium_hex2bin(spool->head.source_sha256, 32, sha256, 64, NULL, NULL, NULL);
@@ -217,6 +256,12 @@ static int prepare_run(struct prepare *prepare, struct error *err)
     if (checksum_find(options->image, options->sha256, prepare->cancel_fd, &prepare->expected,
                       err) < 0)
         return -1;
+    if (options->minisign != NULL || options->keyring != NULL) {
+        prepare->signature = signature_open(options->image, options->minisign, options->keyring,
+                                            prepare->cancel_fd, err);
+        if (prepare->signature == NULL)
+            return -1;
+    }
     atomic_store(&prepare->progress->total, prepare->source->size);
     if (options->no_cache) {
         if (cache_begin_unnamed(&prepare->cache, &prepare->partial, err) < 0)
@@ -252,6 +297,7 @@ struct store *prepare_store(const struct store_options *options, struct build_pr
         store_discard(prepare.store);
         prepare.store = NULL;
     }
+    signature_close(prepare.signature);
     cache_close(&prepare.cache);
     source_close(prepare.source);
     malloc_trim(0); /* what decoding took goes back before the links come */

@@ -21,9 +21,13 @@ struct store;
 struct store_job;
 
 struct store_options {
-    const char *image;  /* path, http(s) address, or "-" for stdin */
-    const char *sha256; /* 64 hex digits the image FILE (as given, compressed) must have, or NULL;
-                           a sidecar IMAGE.sha256 or SHA256SUMS line is honoured when NULL */
+    const char *image;    /* path, http(s) address, or "-" for stdin */
+    const char *sha256;   /* 64 hex digits the image FILE (as given, compressed) must have, or NULL;
+                             a sidecar IMAGE.sha256 or SHA256SUMS line is honoured when NULL */
+    const char *minisign; /* key (a file or the key itself) that must have signed the image, in
+                             IMAGE.minisig; NULL: none */
+    const char *keyring;  /* file of OpenPGP keys, one of which must have signed it, in IMAGE.sig or
+                             IMAGE.asc; NULL: none */
     const char *cache_dir; /* where the spool file lives */
     bool no_cache;         /* spool file unlinked while in use, nothing kept */
     uint64_t cache_limit;  /* bytes that kept spool files may take; 0: 20 GiB */
@@ -69,7 +73,8 @@ struct store_info {
     uint32_t zero_blocks;
     uint64_t wire_bytes; /* sum of wire sizes: what a full flash sends */
     uint8_t image_id[PROTOCOL_HASH_SIZE];
-    bool from_cache; /* nothing was decoded or compressed */
+    char signers[160]; /* whose signatures were verified, now or earlier; "": none were wanted */
+    bool from_cache;   /* nothing was decoded or compressed */
     double decode_seconds;
     struct image_facts facts;
 };
