@@ -2,6 +2,7 @@
 #include "facts.h"
 
 #include "choose.h"
+#include "claims.h"
 #include "fault.h"
 #include "filesystem.h"
 #include "json.h"
@@ -219,8 +220,7 @@ static void refuse_busy_filesystems(struct survey *s)
     for (unsigned i = 0; i < s->superblocks.count; i++) {
         const struct superblock *sb = &s->superblocks.items[i];
         struct fail fail;
-        bool unknown = strcmp(sb->fstype, "bcachefs") == 0 || strcmp(sb->fstype, "zfs") == 0;
-        if (!sb->on_disk || !sb->was_writable || !unknown)
+        if (!sb->on_disk || !sb->was_writable || strcmp(sb->fstype, "bcachefs") != 0)
             continue;
         fault_set(&fail, FAILCODE_REFUSED, "no way is known to silence %s (%s)", sb->fstype,
                   sb->point);
@@ -246,6 +246,9 @@ static void write_refusals(struct survey *s, const struct fail *mount_fail)
     if (mount_fail->code != 0)
         refuse(s, "mounts", mount_fail);
     refuse_busy_filesystems(s);
+    if (config->disk->fd >= 0 && mount_fail->code == 0 &&
+        claims_check(&s->mounts, config->target->device, &s->superblocks, &s->swaps, &fail) != 0)
+        refuse(s, "in-use", &fail);
     if (config->watchdog->owner == 1 && strcmp(find_init(), "systemd") != 0) {
         fault_set(&fail, FAILCODE_REFUSED, "the watchdog is held by PID 1, which is not systemd");
         fault_remedy(&fail, "switch the watchdog off in init's configuration");

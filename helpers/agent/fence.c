@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fence.h"
 
+#include "claims.h"
 #include "fault.h"
 #include "holders.h"
 #include "memory.h"
@@ -10,7 +11,6 @@
 #include "sysctl.h"
 #include "text.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -50,37 +50,34 @@ static bool is_on(const struct fence_state *s, enum agent_switch which)
 /* --- preparation: nothing is changed ------------------------------------------------------------
  */
 
+static int open_layer(struct fence_state *s, unsigned at, struct fail *fail)
+{
+    char node[256];
+    int read_only = 0;
+    layers_node(s->layers.items[at], node, sizeof node);
+    s->layer_fds[at] = open(node, O_RDONLY | O_CLOEXEC);
+    if (s->layer_fds[at] < 0 || ioctl(s->layer_fds[at], BLKROGET, &read_only) != 0) {
+        fault_set(fail, FAILCODE_REFUSED,
+                  "%s, on the disk, cannot be opened to be made read-only: %s", node,
+                  strerror(errno));
+        return fault_remedy(fail, "is /dev complete (devtmpfs, udev)?");
+    }
+    s->layer_was_ro[at] = read_only != 0;
+    return 0;
+}
+
 static int open_layers(struct fence_state *s, const struct mount_table *table, struct fail *fail)
 {
-    char path[320], node[256];
-    int read_only = 0;
+    for (unsigned i = 0; i < DEVICES_MAX; i++)
+        s->layer_fds[i] = -1;
     device_set_add(&s->layers, s->config->target->device);
-    s->layer_fds[0] = -1;
-    DIR *dir = opendir("/sys/class/block");
-    struct dirent *entry;
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        struct device_set disks = {.count = 0};
-        text_format(path, sizeof path, "/sys/class/block/%s/dev", entry->d_name);
-        dev_t device = entry->d_name[0] == '.' ? 0 : layers_read_number(path);
-        if (device == 0 || device == s->config->target->device)
-            continue;
-        layers_of_device(table, device, &disks);
-        if (!device_set_has(&disks, s->config->target->device))
-            continue;
-        unsigned at = s->layers.count;
-        device_set_add(&s->layers, device);
-        if (s->layers.count == at)
-            break;
-        layers_node(device, node, sizeof node);
-        s->layer_fds[at] = open(node, O_RDONLY | O_CLOEXEC);
-        if (s->layer_fds[at] >= 0 && ioctl(s->layer_fds[at], BLKROGET, &read_only) == 0)
-            s->layer_was_ro[at] = read_only != 0;
-    }
-    if (dir != NULL)
-        closedir(dir);
+    claims_list_layers(table, s->config->target->device, &s->layers);
     if (s->layers.unknown)
         return fault_set(fail, FAILCODE_REFUSED, "more than %u partitions and layers on one disk",
                          DEVICES_MAX);
+    for (unsigned i = 1; i < s->layers.count; i++)
+        if (open_layer(s, i, fail) != 0)
+            return -1;
     return 0;
 }
 
@@ -90,10 +87,15 @@ static int prepare(struct fence_state *s, struct fail *fail)
     s->sysrq_fd = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
     if (mounts_read(&table, 0) != 0)
         return fault_set(fail, FAILCODE_FENCE, "cannot read /proc/self/mountinfo");
+    dev_t disk = s->config->target->device;
     int status = open_layers(s, &table, fail);
-    swaps_read(&s->swaps, &table, s->config->target->device);
+    swaps_read(&s->swaps, &table, disk);
+    if (status == 0)
+        status = superblocks_find(&s->superblocks, disk, fail);
+    if (status == 0)
+        status = claims_check(&table, disk, &s->superblocks, &s->swaps, fail);
     mounts_free(&table);
-    if (status != 0 || superblocks_find(&s->superblocks, s->config->target->device, fail) != 0)
+    if (status != 0)
         return -1;
     process_lifeline(s->config->relay, s->config->watchdog_owner, &s->lifeline);
     return 0;

@@ -185,6 +185,21 @@ static void follow_overlay(const struct mount_table *table, const struct mount *
         disks->unknown = true;
 }
 
+/* "PARTUUID=…" and the like as the link that udev makes of it. */
+static void find_tag(const char *value, char *path, size_t size)
+{
+    static const char *const tags[][2] = {{"PARTUUID=", "by-partuuid"},
+                                          {"PARTLABEL=", "by-partlabel"},
+                                          {"UUID=", "by-uuid"},
+                                          {"LABEL=", "by-label"}};
+    for (size_t i = 0; i < sizeof tags / sizeof *tags; i++)
+        if (text_starts(value, tags[i][0])) {
+            text_format(path, size, "/dev/disk/%s/%s", tags[i][1], value + strlen(tags[i][0]));
+            return;
+        }
+    text_copy(path, size, value);
+}
+
 /* "/dev/root" has no node: the kernel's command line says what it was told to mount. */
 static dev_t find_source(const struct mount *mount)
 {
@@ -198,18 +213,15 @@ static dev_t find_source(const struct mount *mount)
     for (char *word = strtok_r(line, " ", &save); word != NULL; word = strtok_r(NULL, " ", &save))
         if (text_starts(word, "root=")) {
             char path[512];
-            bool part = text_starts(word + 5, "PARTUUID=");
-            text_format(path, sizeof path, "%s%s", part ? "/dev/disk/by-partuuid/" : "",
-                        word + (part ? 14 : 5));
+            find_tag(word + 5, path, sizeof path);
             if (stat(path, &st) == 0 && S_ISBLK(st.st_mode))
                 return st.st_rdev;
         }
     return 0;
 }
 
-/* All members of the btrfs that has this device. */
-static void follow_btrfs(const struct mount_table *table, dev_t device, struct device_set *disks,
-                         int depth)
+/* Adds all members of the btrfs that has this device, itself included. */
+static void add_btrfs_members(dev_t device, struct device_set *members)
 {
     char path[PATH_MAX], name[64];
     layers_name(device, name, sizeof name);
@@ -220,21 +232,31 @@ static void follow_btrfs(const struct mount_table *table, dev_t device, struct d
         if (entry->d_name[0] == '.' || access(path, F_OK) != 0)
             continue;
         text_format(path, sizeof path, "/sys/fs/btrfs/%s/devices", entry->d_name);
-        DIR *members = opendir(path);
+        DIR *list = opendir(path);
         struct dirent *member;
-        while (members != NULL && (member = readdir(members)) != NULL) {
+        while (list != NULL && (member = readdir(list)) != NULL) {
             if (member->d_name[0] == '.')
                 continue;
             text_format(path, sizeof path, "/sys/class/block/%s/dev", member->d_name);
             dev_t number = layers_read_number(path);
-            if (number != 0 && number != device)
-                follow_device(table, number, disks, depth + 1);
+            if (number != 0)
+                device_set_add(members, number);
         }
-        if (members != NULL)
-            closedir(members);
+        if (list != NULL)
+            closedir(list);
     }
     if (dir != NULL)
         closedir(dir);
+}
+
+static void follow_btrfs(const struct mount_table *table, dev_t device, struct device_set *disks,
+                         int depth)
+{
+    struct device_set members = {.count = 0};
+    add_btrfs_members(device, &members);
+    for (unsigned i = 0; i < members.count; i++)
+        if (members.items[i] != device)
+            follow_device(table, members.items[i], disks, depth + 1);
 }
 
 static void follow_mount(const struct mount_table *table, const struct mount *mount,
@@ -274,6 +296,39 @@ void layers_of_mount(const struct mount_table *table, const struct mount *mount,
 void layers_of_path(const struct mount_table *table, const char *path, struct device_set *disks)
 {
     follow_path(table, path, 0, disks, 0);
+}
+
+void layers_claimed_by_mount(const struct mount *mount, struct device_set *devices)
+{
+    dev_t device = mount->device;
+    if (major(device) == 0 && strcmp(mount->fstype, "overlay") != 0 &&
+        text_starts(mount->source, "/dev/"))
+        device = find_source(mount);
+    if (major(device) == 0)
+        return;
+    device_set_add(devices, device);
+    if (strcmp(mount->fstype, "btrfs") == 0)
+        add_btrfs_members(device, devices);
+}
+
+bool layers_writes_devices(const char *fstype)
+{
+    /* The last one writes to flash chips without a block layer. */
+    static const char *const harmless[] = {"squashfs", "iso9660", "erofs",
+                                           "cramfs",   "romfs",   "jffs2"};
+    char line[64];
+    if (strcmp(fstype, "zfs") == 0)
+        return true;
+    for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
+        if (strcmp(fstype, harmless[i]) == 0)
+            return false;
+    char *text = text_read_all("/proc/filesystems");
+    text_format(line, sizeof line, "\t%s\n", fstype);
+    const char *found = text == NULL ? NULL : strstr(text, line);
+    /* "nodev\text" or "\text"; the line's start decides. */
+    bool writes = found != NULL && (found == text || found[-1] == '\n');
+    free(text);
+    return writes;
 }
 
 bool layers_is_network(const char *fstype)

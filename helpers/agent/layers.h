@@ -22,10 +22,16 @@ void layers_of_device(const struct mount_table *table, dev_t device, struct devi
 /* … below a mounted file system; memory and virtual file systems have none. */
 void layers_of_mount(const struct mount_table *table, const struct mount *mount,
                      struct device_set *disks);
+/* Adds the block devices that a mounted file system has claimed itself: its partition, the members
+ * of a btrfs. */
+void layers_claimed_by_mount(const struct mount *mount, struct device_set *devices);
 /* … below whatever file system the path is on. */
 void layers_of_path(const struct mount_table *table, const char *path, struct device_set *disks);
 /* Is it a file system that comes over a network (or from a hypervisor's host)? */
 bool layers_is_network(const char *fstype);
+/* Does this kind of file system write to block devices (/proc/filesystems; zfs does and says it
+ * does not)? Those that are read-only by nature do not. */
+bool layers_writes_devices(const char *fstype);
 /* The kernel's name of a block device ("mmcblk0p2"); "" when unknown. */
 void layers_name(dev_t device, char *out, size_t size);
 /* Its node, "/dev/…" as the kernel names it. */

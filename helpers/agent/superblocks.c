@@ -95,7 +95,16 @@ static int add(struct superblocks *list, const struct mount *mount, pid_t seen_b
     sb->panics = mount_has_option(mount->super, "errors=panic");
     if (on_disk)
         device_set_add(&list->devices, mount->device);
+    layers_claimed_by_mount(mount, &list->grounds);
     return 0;
+}
+
+/* What writes to block devices, but nobody knows to which, may write to this one. */
+static int unknown_fault(const struct mount *mount, struct fail *fail)
+{
+    fault_set(fail, FAILCODE_REFUSED, "what %s at %s (%s) rests on cannot be seen", mount->fstype,
+              mount->point, mount->source);
+    return fault_remedy(fail, "unmount it first (a pool: export it), or use netboot mode");
 }
 
 static int find_in(struct superblocks *list, const struct mount_table *table, dev_t disk,
@@ -111,13 +120,16 @@ static int find_in(struct superblocks *list, const struct mount_table *table, de
             disks.items[0] = find(list, mount->device)->on_disk ? disk : 0;
         }
         bool on_disk = device_set_has(&disks, disk);
+        if (disks.unknown && !on_disk && layers_writes_devices(mount->fstype))
+            return unknown_fault(mount, fail);
         if (on_disk && disks.count > 1) {
             fault_set(fail, FAILCODE_REFUSED, "%s (%s) spreads over this disk and another one",
                       mount->point, mount->fstype);
             return fault_remedy(fail, "unmount it first");
         }
-        if ((on_disk || (disks.count > 0 && major(mount->device) != 0)) &&
-            add(list, mount, seen_by, on_disk, fail) != 0)
+        bool other =
+            disks.count > 0 && (major(mount->device) != 0 || strcmp(mount->fstype, "btrfs") == 0);
+        if ((on_disk || other) && add(list, mount, seen_by, on_disk, fail) != 0)
             return -1;
     }
     return 0;

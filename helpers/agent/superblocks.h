@@ -31,6 +31,8 @@ struct superblocks {
     struct superblock items[SUPERBLOCKS_MAX];
     unsigned count;
     struct device_set devices; /* st_dev of those on the disk */
+    struct device_set
+        grounds; /* block devices that a listed file system, of any disk, has claimed */
     int mount_ids[MOUNT_IDS_MAX];
     unsigned mount_count;
 };

@@ -139,6 +139,12 @@ static int resolve(struct target *target, const struct mount_table *table, const
     if (root != NULL)
         layers_of_mount(table, root, &under_root);
     target->has_root = device_set_has(&under_root, target->device);
+    if (under_root.unknown && !target->has_root) {
+        fault_set(fail, FAILCODE_REFUSED,
+                  "what the root file system (%s on %s) rests on cannot be seen: perhaps this disk",
+                  root->fstype, root->source);
+        return fault_remedy(fail, "use netboot mode");
+    }
     layers_name(target->device, target->name, sizeof target->name);
     layers_node(target->device, target->path, sizeof target->path);
     if (stat(target->path, &st) != 0 || !S_ISBLK(st.st_mode) || st.st_rdev != target->device)
