@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Command line in, exit code out. */
+#include "base/directory.h"
 #include "cli/list.h"
 #include "cli/options.h"
+#include "journal/journal.h"
 #include "policy/policy.h"
 #include "report/events.h"
 #include "report/json_report.h"
@@ -137,11 +139,22 @@ static enum flash_mode mode_of(const struct options *options)
                                                : MODE_AUTO;
 }
 
+/* What a run goes on with or does again. */
+struct earlier {
+    struct journal *journal;
+    struct journal_run run;
+    struct journal_target *targets;
+    size_t count;
+};
+
 /* The run itself, once everything it needs is there. */
-static int run_with(const struct options *options, const struct inventory *inventory,
-                    const bool *selected, uv_loop_t *loop, struct policy_set *policies,
-                    const struct agent_files *files, const char *const *reports)
+static int run_with(const struct options *options, const struct earlier *earlier,
+                    const struct inventory *inventory, const bool *selected, uv_loop_t *loop,
+                    struct policy_set *policies, const struct agent_files *files,
+                    const char *const *reports)
 {
+    bool resume = options->command == COMMAND_RESUME;
+    bool again = resume || options->command == COMMAND_RETRY;
     struct watchers watchers;
     watchers_open(&watchers, options, loop);
     struct run_config config = {
@@ -150,13 +163,18 @@ static int run_with(const struct options *options, const struct inventory *inven
         .selected = selected,
         .policies = policies,
         .files = files,
-        .image = options->image,
+        .image = again ? earlier->run.image : options->image,
         .check = options->command == COMMAND_CHECK,
-        .yes = options->yes,
-        .accept_once = options->accept_once,
-        .force = options->force,
+        .yes = options->yes || resume, /* the user has said it when the run began */
+        .accept_once = options->accept_once || (again && earlier->run.accept_once),
+        .force = options->force || (again && earlier->run.force),
         .strict = options->strict,
-        .mode = mode_of(options),
+        .mode =
+            again && !options->mode_given ? (enum flash_mode)earlier->run.mode : mode_of(options),
+        .journal = earlier->journal,
+        .resume = resume ? &earlier->run : NULL,
+        .resume_targets = resume ? earlier->targets : NULL,
+        .resume_count = resume ? earlier->count : 0,
         .parallel = options->parallel,
         .rate = options->rate,
         .sha256 = options->sha256,
@@ -199,15 +217,16 @@ static int check_surroundings(const struct options *options, struct error *err)
         if (report_check_writable(options->reports[i].path, err) != 0)
             return -1;
     }
-    if (options->command == COMMAND_FLASH && !options->yes && !isatty(STDERR_FILENO)) {
+    bool asks = options->command == COMMAND_FLASH || options->command == COMMAND_RETRY;
+    if (asks && !options->yes && !isatty(STDERR_FILENO)) {
         error_set(err, ERROR_USAGE, "there is no terminal to confirm the plan on");
         return error_remedy(err, "look at --check, then say --yes");
     }
     return 0;
 }
 
-static int flash_selected(const struct options *options, const struct inventory *inventory,
-                          const bool *selected)
+static int flash_selected(const struct options *options, const struct earlier *earlier,
+                          const struct inventory *inventory, const bool *selected)
 {
     struct error err;
     if (check_surroundings(options, &err) != 0)
@@ -225,15 +244,103 @@ static int flash_selected(const struct options *options, const struct inventory 
     int code = EXIT_USAGE;
     if (reports != NULL && policies != NULL &&
         policy_set_check(policies, inventory, selected, &mistakes) == 0)
-        code = run_with(options, inventory, selected, loop, policies, files, reports);
+        code = run_with(options, earlier, inventory, selected, loop, policies, files, reports);
     for (size_t i = 0; i < mistakes.count; i++)
         fprintf(stderr, "%s\n", mistakes.texts[i]);
     diagnostics_free(&mistakes);
     policy_set_free(policies);
     uv_run(loop, UV_RUN_DEFAULT);
-    uv_loop_close(loop);
     agent_files_free(files);
     free(reports);
+    return code;
+}
+
+/* --- the journal -------------------------------------------------------------------------------
+ */
+
+static void earlier_close(struct earlier *earlier)
+{
+    if (earlier->targets != NULL)
+        sodium_memzero(earlier->targets, earlier->count * sizeof *earlier->targets);
+    free(earlier->targets);
+    journal_close(earlier->journal);
+    uv_run(uv_default_loop(), UV_RUN_DEFAULT);
+}
+
+static int earlier_open(struct earlier *earlier, const struct options *options, struct error *err)
+{
+    memset(earlier, 0, sizeof *earlier);
+    if (options->command == COMMAND_CHECK)
+        return 0;
+    if (directory_make(options->state_dir, err) != 0)
+        return error_remedy(err, "choose another with --state-dir");
+    earlier->journal = journal_open(uv_default_loop(), options->state_dir, err);
+    return earlier->journal != NULL ? 0 : -1;
+}
+
+/* Which targets of the earlier run are meant. */
+static bool target_is_left(const struct journal_target *target, bool failed)
+{
+    if (failed)
+        return strcmp(target->outcome, "failed") == 0;
+    return target->outcome[0] == '\0' || strcmp(target->outcome, "not-started") == 0 ||
+           strcmp(target->damage, "incomplete") == 0;
+}
+
+/* Marks the inventory's targets that are left; the count of them. */
+static size_t select_left(const struct earlier *earlier, const struct inventory *inventory,
+                          bool failed, bool *selected)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < inventory->target_count; i++) {
+        bool meant = false;
+        for (size_t k = 0; k < earlier->count; k++)
+            meant |= strcmp(earlier->targets[k].name, inventory->targets[i].name) == 0 &&
+                     target_is_left(&earlier->targets[k], failed);
+        selected[i] = selected[i] && meant;
+        left += selected[i];
+    }
+    return left;
+}
+
+/* --resume and --retry-failed: the inventory and the image are the earlier run's. */
+static int command_again(const struct options *options)
+{
+    struct earlier earlier;
+    struct error err;
+    bool failed = options->command == COMMAND_RETRY;
+    if (earlier_open(&earlier, options, &err) != 0)
+        return complain(&err);
+    int found = journal_find_run(earlier.journal, options->run, failed, &earlier.run, &err);
+    if (found > 0)
+        found = journal_load_targets(earlier.journal, earlier.run.id, &earlier.targets,
+                                     &earlier.count, &err) == 0
+                    ? 1
+                    : -1;
+    int code = 0;
+    if (found < 0) {
+        code = complain(&err);
+    } else if (found == 0 && options->run != NULL) {
+        error_set(&err, ERROR_USAGE, "there is no run %s in the journal", options->run);
+        code = complain(&err);
+    } else if (found == 0) {
+        fprintf(stderr, "fleetflash: nothing is left to %s\n", failed ? "retry" : "resume");
+    } else {
+        struct options again = *options;
+        again.inventory = earlier.run.inventory;
+        struct inventory *inventory = load_inventory(&again);
+        bool *selected = inventory != NULL ? select_targets(&again, inventory) : NULL;
+        code = EXIT_USAGE;
+        if (selected != NULL && select_left(&earlier, inventory, failed, selected) == 0) {
+            fprintf(stderr, "fleetflash: nothing is left to %s\n", failed ? "retry" : "resume");
+            code = 0;
+        } else if (selected != NULL) {
+            code = flash_selected(&again, &earlier, inventory, selected);
+        }
+        free(selected);
+        inventory_free(inventory);
+    }
+    earlier_close(&earlier);
     return code;
 }
 
@@ -251,7 +358,13 @@ static int command_on_inventory(const struct options *options)
             list_print(inventory, selected, stdout);
         code = 0;
     } else if (selected != NULL && refuse_unsupported(options, inventory, selected) == 0) {
-        code = flash_selected(options, inventory, selected);
+        struct earlier earlier;
+        struct error err;
+        if (earlier_open(&earlier, options, &err) == 0)
+            code = flash_selected(options, &earlier, inventory, selected);
+        else
+            code = complain(&err);
+        earlier_close(&earlier);
     }
     free(selected);
     inventory_free(inventory);
@@ -276,8 +389,6 @@ static int command_unsupported(const struct options *options)
 {
     static const char *const names[COMMAND_COUNT] = {
         [COMMAND_LOCAL] = "--local",
-        [COMMAND_RESUME] = "--resume",
-        [COMMAND_RETRY] = "--retry-failed",
         [COMMAND_HISTORY] = "--history",
         [COMMAND_SHOW] = "--show",
         [COMMAND_IMPORT] = "inventory import",
@@ -305,6 +416,9 @@ static int run_command(const struct options *options)
     case COMMAND_CHECK:
     case COMMAND_LIST:
         return command_on_inventory(options);
+    case COMMAND_RESUME:
+    case COMMAND_RETRY:
+        return command_again(options);
     default:
         return command_unsupported(options);
     }

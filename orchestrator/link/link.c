@@ -323,6 +323,11 @@ static void link_destroy(struct link *link)
     uv_close((uv_handle_t *)&link->soon, link_handle_closed_callback);
 }
 
+bool link_is_up(const struct link *link)
+{
+    return link->state == LINK_UP;
+}
+
 void link_close(struct link *link)
 {
     if (link == NULL || link->closing)

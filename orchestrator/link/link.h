@@ -69,6 +69,9 @@ void link_pool_free(struct link_pool *pool);
 struct link *link_open(struct link_pool *pool, const struct link_config *config,
                        const struct link_events *events, void *arg);
 
+/* False once it is down, also before `down` was called. */
+bool link_is_up(const struct link *link);
+
 /* Ends the session at once and frees it when its worker and handles are done; closes its channels
  * first (their owners get `closed` with ERROR_CANCELLED unless they closed them already). No link
  * callback after this returns. NULL is allowed. */

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One run for a device: a lock file for each (address, port) in the state directory, held by flock
- * so that a killed run lets go by itself. The file tells who holds it. */
+/* One run for a device: a lock file for each (address, port, jump host) in the state directory,
+ * held by flock so that a killed run lets go by itself. The address is what ssh's configuration
+ * makes of the name, so that two names of a device have one lock. The file tells who holds it. */
 #include "run/run_internal.h"
 
+#include "base/directory.h"
+
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sodium.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,33 +24,19 @@ struct device_locks {
     int *fds;
 };
 
-/* mkdir -p, private to the user. */
-static int make_directories(const char *path, struct error *err)
+/* The device's name for people and a hash, because ways to it may be long and have any character.
+ */
+static void lock_path(char *out, size_t size, const char *folder, const char *key)
 {
-    char part[4096];
-    snprintf(part, sizeof part, "%s", path);
-    for (char *slash = strchr(part + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash != NULL)
-            *slash = '\0';
-        if (mkdir(part, 0700) != 0 && errno != EEXIST) {
-            error_set(err, ERROR_IO, "cannot make the state directory %s: %s", part,
-                      strerror(errno));
-            return error_remedy(err, "choose another with --state-dir");
-        }
-        if (slash == NULL)
-            return 0;
-        *slash = '/';
-    }
-}
-
-static void lock_path(char *out, size_t size, const char *folder, const struct target_spec *spec)
-{
-    int used = snprintf(out, size, "%s/", folder);
-    snprintf(out + used, size - (size_t)used, "%s,%u.lock", spec->host, spec->port);
-    for (char *c = out + used; *c != '\0'; c++) {
-        if (*c == '/' || *c == '.' || *c == ':')
+    uint8_t hash[16];
+    char hex[2 * sizeof hash + 1], name[64];
+    crypto_generichash(hash, sizeof hash, (const uint8_t *)key, strlen(key), NULL, 0);
+    sodium_bin2hex(hex, sizeof hex, hash, sizeof hash);
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(key, " "), key);
+    for (char *c = name; *c != '\0'; c++)
+        if (!isalnum((unsigned char)*c))
             *c = '_';
-    }
+    snprintf(out, size, "%s/%s-%s.lock", folder, name, hex);
 }
 
 static int lock_take(const struct run *run, const struct target_spec *spec, const char *path,
@@ -85,8 +77,10 @@ struct device_locks *device_locks_take(const struct run *run, struct error *err)
 {
     char folder[3072];
     snprintf(folder, sizeof folder, "%s/locks", run->config.state_dir);
-    if (make_directories(folder, err) != 0)
+    if (directory_make(folder, err) != 0) {
+        error_remedy(err, "choose another with --state-dir");
         return NULL;
+    }
     struct device_locks *locks = calloc(1, sizeof *locks);
     if (locks == NULL || (locks->fds = calloc(run->count, sizeof *locks->fds)) == NULL) {
         free(locks);
@@ -95,7 +89,7 @@ struct device_locks *device_locks_take(const struct run *run, struct error *err)
     }
     for (size_t i = 0; i < run->count; i++) {
         char path[4096];
-        lock_path(path, sizeof path, folder, run->statuses[i]->spec);
+        lock_path(path, sizeof path, folder, jumps_key(run->jumps, i));
         int fd = lock_take(run, run->statuses[i]->spec, path, err);
         if (fd < 0) {
             device_locks_free(locks);

@@ -78,6 +78,8 @@ static void run_ending_callback(uv_timer_t *timer)
         if (report_write(&run->view, *path, &err) != 0)
             run_message(run, LOG_ERROR, "%s", err.text);
     }
+    if (run->config.journal != NULL)
+        journal_end_run(run->config.journal, run->id, run->view.ended_ms, run->view.exit_code);
     RUN_TELL(run, run_ended, (*o_)->arg);
     for (size_t i = 0; i < run->count; i++)
         target_free(run->targets[i]);
@@ -169,6 +171,19 @@ static void image_progress_callback(uint64_t done, uint64_t total, uint64_t deco
     RUN_TELL(run, image_progress, (*o_)->arg);
 }
 
+/* The journal keeps which image a run flashes; a run that is resumed must have the same. */
+static bool run_image_changed(struct run *run)
+{
+    char id[2 * PROTOCOL_HASH_SIZE + 1];
+    sodium_bin2hex(id, sizeof id, run->view.store->image_id, PROTOCOL_HASH_SIZE);
+    const struct journal_run *resume = run->config.resume;
+    if (resume != NULL && resume->image_id[0] != '\0' && strcmp(resume->image_id, id) != 0)
+        return true;
+    if (run->config.journal != NULL)
+        journal_note_image(run->config.journal, run->id, id);
+    return false;
+}
+
 static void image_done_callback(struct store *store, const struct error *err, void *arg)
 {
     struct run *run = arg;
@@ -186,6 +201,14 @@ static void image_done_callback(struct store *store, const struct error *err, vo
     run->env.store = store;
     run->view.store = store_info(store);
     RUN_TELL(run, image_ready, (*o_)->arg);
+    if (run->interrupts == 0 && run_image_changed(run)) {
+        run->usage_error = true;
+        run_message(run, LOG_ERROR,
+                    "%s is not the image that run %s was flashing: it can only go on with that one",
+                    run->config.image, run->id);
+        run_refuse(run, "the image is another one, nothing was touched");
+        return;
+    }
     if (run->interrupts > 0) {
         run_refuse(run, "interrupted before its turn came");
     } else if (!run->config.check && ask_untrusted(run) > 0) {
@@ -261,6 +284,7 @@ static void env_fill(struct run *run)
         .force = config->force,
         .accept_once = config->accept_once,
         .mode = config->mode,
+        .journal = config->journal,
         .probed = target_probed_callback,
         .changed = target_changed_callback,
         .log = target_log_callback,
@@ -304,6 +328,10 @@ static int targets_make(struct run *run)
         if (target == NULL)
             return -1;
         run->targets[run->count] = target;
+        for (size_t k = 0; k < run->config.resume_count; k++) {
+            if (strcmp(run->config.resume_targets[k].name, spec->name) == 0)
+                target_resume(target, &run->config.resume_targets[k]);
+        }
         run->statuses[run->count++] = target_status(target);
         if ((unsigned)wave + 1 > run->view.wave_count)
             run->view.wave_count = (unsigned)wave + 1;
@@ -316,6 +344,50 @@ static int targets_make(struct run *run)
     return 0;
 }
 
+/* A path that still holds when the run is resumed from another folder; "-" stays. */
+static void path_absolute(const char *path, char *out, size_t size)
+{
+    char *real = strcmp(path, "-") != 0 ? realpath(path, NULL) : NULL;
+    snprintf(out, size, "%s", real != NULL ? real : path);
+    free(real);
+}
+
+/* The run's row, and a row for each target: those that are never reached are left to resume. */
+static int run_journal_begin(struct run *run, struct error *err)
+{
+    if (run->config.journal == NULL || run->config.resume != NULL)
+        return 0;
+    struct journal_run row = {.started = run->view.started_ms,
+                              .accept_once = run->config.accept_once,
+                              .force = run->config.force,
+                              .mode = (uint8_t)run->config.mode};
+    snprintf(row.id, sizeof row.id, "%s", run->id);
+    path_absolute(run->config.inventory->file, row.inventory, sizeof row.inventory);
+    path_absolute(run->config.image, row.image, sizeof row.image);
+    if (journal_begin_run(run->config.journal, &row, err) != 0)
+        return -1;
+    for (size_t i = 0; i < run->count; i++) {
+        struct journal_target target = {.step = "idle", .state = "probe"};
+        snprintf(target.name, sizeof target.name, "%s", run->statuses[i]->spec->name);
+        journal_put(run->config.journal, run->id, &target, NULL, NULL);
+    }
+    return 0;
+}
+
+/* Which device each target is, and which have to wait for others. */
+static int run_find_jumps(struct run *run, struct error *err)
+{
+    struct jumps_target *targets = calloc(run->count + 1, sizeof *targets);
+    if (targets == NULL)
+        return error_set(err, ERROR_IO, "out of memory");
+    for (size_t i = 0; i < run->count; i++)
+        targets[i] =
+            (struct jumps_target){.spec = run->statuses[i]->spec, .wave = run->statuses[i]->wave};
+    run->jumps = jumps_find(run->config.loop, targets, run->count, NULL, err);
+    free(targets);
+    return run->jumps != NULL ? 0 : -1;
+}
+
 struct run *run_new(const struct run_config *config, struct error *err)
 {
     struct run *run = calloc(1, sizeof *run);
@@ -325,6 +397,8 @@ struct run *run_new(const struct run_config *config, struct error *err)
     }
     run->config = *config;
     run_name(run);
+    if (config->resume != NULL)
+        snprintf(run->id, sizeof run->id, "%s", config->resume->id);
     env_fill(run);
     view_fill(run);
     if (targets_make(run) != 0) {
@@ -334,8 +408,12 @@ struct run *run_new(const struct run_config *config, struct error *err)
     run->view.targets = run->statuses;
     uv_timer_init(config->loop, &run->ending);
     run->ending.data = run;
+    /* Before there are signals to look after: ^C ends the program while ssh is asked. */
+    bool known = run_find_jumps(run, err) == 0;
     signals_start(run);
-    if (!config->check && (run->locks = device_locks_take(run, err)) == NULL) {
+    if (!known ||
+        (!config->check && ((run->locks = device_locks_take(run, err)) == NULL ||
+                            run_journal_begin(run, err) != 0))) {
         run->done = run->count;
         for (size_t i = 0; i < run->count; i++)
             target_free(run->targets[i]);
@@ -355,6 +433,7 @@ void run_start(struct run *run)
     if (run->left_alone > 0)
         run_message(run, LOG_WARNING, "%zu targets are in no wave of the rollout and left alone",
                     run->left_alone);
+    waves_announce_jumps(run);
     if (run->config.image != NULL) {
         struct store_options options = {.image = run->config.image,
                                         .sha256 = run->config.sha256,
@@ -368,7 +447,8 @@ void run_start(struct run *run)
     /* The image is read while the devices are probed; nothing is touched before it is checked. */
     unsigned parallel = waves_parallel(run, 0);
     for (size_t i = 0; i < run->count; i++) {
-        if (run_wants_plan(run) || (run->statuses[i]->wave == 0 && i < parallel))
+        if (run_wants_plan(run) || (run->statuses[i]->wave == 0 && i < parallel &&
+                                    jumps_behind(run->jumps, i) == 0))
             target_probe(run->targets[i]);
     }
     run_settle(run);
@@ -382,6 +462,7 @@ int run_exit_code(const struct run *run)
 void run_free(struct run *run)
 {
     device_locks_free(run->locks);
+    jumps_free(run->jumps);
     free(run->targets);
     free(run->statuses);
     free(run);

@@ -4,6 +4,7 @@
 #ifndef RUN_RUN_INTERNAL_H
 #define RUN_RUN_INTERNAL_H
 
+#include "run/jumps.h"
 #include "run/start.h"
 #include "target/target.h"
 
@@ -13,11 +14,12 @@ struct run {
     struct run_config config;
     struct run_view view;
     struct target_env env;
-    char id[32];
+    char id[PROTOCOL_RUN_ID_MAX + 1];
     char controller[128];
     size_t count;
     struct target **targets;
     const struct target_status **statuses;
+    struct jumps *jumps; /* indexes as in targets */
     struct device_locks *locks;
     struct store_job *job;
     struct store *store;
@@ -55,6 +57,8 @@ void run_refuse(struct run *run, const char *reason);
 void waves_begin(struct run *run);
 /* A target has reached its outcome. */
 void waves_target_done(struct run *run);
+/* Says which targets go last because others are reached through them. */
+void waves_announce_jumps(struct run *run);
 /* Targets that may run at once in a wave. */
 unsigned waves_parallel(const struct run *run, unsigned wave);
 
@@ -63,7 +67,8 @@ void ask_user(struct run *run);
 /* Every selected target whose new host key nobody vouches for: a message each, and their number. */
 size_t ask_untrusted(struct run *run);
 
-/* locks.c: one run for a device. NULL and ERROR_BUSY with who holds it, or ERROR_IO. */
+/* locks.c: one run for a device; needs the jumps. NULL and ERROR_BUSY with who holds it, or
+ * ERROR_IO. */
 struct device_locks *device_locks_take(const struct run *run, struct error *err);
 void device_locks_free(struct device_locks *locks);
 

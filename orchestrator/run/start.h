@@ -25,6 +25,10 @@ struct run_config {
     const char *sha256, *cache_dir, *state_dir;
     const char *minisign, *keyring; /* as in struct store_options */
     bool no_cache;
+    struct journal *journal;          /* NULL with --check */
+    const struct journal_run *resume; /* --resume: the run that goes on, NULL: a new one … */
+    const struct journal_target *resume_targets; /* … and what is known of its targets */
+    size_t resume_count;
     const struct run_observer *const *observers; /* NULL-terminated */
     const char *const *reports;                  /* files, NULL-terminated */
 };

@@ -37,6 +37,77 @@ static struct wave_tally wave_count(const struct run *run)
     return tally;
 }
 
+/* --- jump hosts go last ---------------------------------------------------------------- */
+
+enum turn {
+    TURN_NOW,
+    TURN_LATER, /* another is reached through it and not done yet */
+    TURN_NEVER, /* another is reached through it and may need it again */
+};
+
+static bool goes_through(const struct run *run, size_t target, size_t gate)
+{
+    const size_t *gates;
+    size_t count = jumps_gates(run->jumps, target, &gates);
+    for (size_t i = 0; i < count; i++)
+        if (gates[i] == gate)
+            return true;
+    return false;
+}
+
+/* One that is half-written or did not come back is looked after through the same jump host, which
+ * would be another system after its own flash. */
+static enum turn wave_turn(const struct run *run, size_t gate, const char **other)
+{
+    enum turn turn = TURN_NOW;
+    if (jumps_behind(run->jumps, gate) == 0)
+        return TURN_NOW;
+    for (size_t i = 0; i < run->count; i++) {
+        const struct target_status *status = run->statuses[i];
+        if (!goes_through(run, i, gate))
+            continue;
+        *other = status->spec->name;
+        if (status->outcome == OUTCOME_FAILED &&
+            (status->damage == DAMAGE_INCOMPLETE || status->damage == DAMAGE_LOST))
+            return TURN_NEVER;
+        if (status->outcome == OUTCOME_NONE)
+            turn = TURN_LATER;
+    }
+    return turn;
+}
+
+void waves_announce_jumps(struct run *run)
+{
+    for (size_t i = 0; i < run->count; i++) {
+        size_t behind = jumps_behind(run->jumps, i);
+        if (behind > 0)
+            run_message(run, LOG_INFO, "%s goes last: %zu other target%s reached through it",
+                        run->statuses[i]->spec->name, behind, behind == 1 ? " is" : "s are");
+    }
+}
+
+static void wave_start(struct run *run, size_t i)
+{
+    const char *other = "";
+    char reason[300];
+    switch (wave_turn(run, i, &other)) {
+    case TURN_NOW:
+        target_go(run->targets[i]);
+        break;
+    case TURN_LATER:
+        break;
+    case TURN_NEVER:
+        snprintf(reason, sizeof reason,
+                 "%.100s is reached through it and did not get through: this device stays as it is "
+                 "until that one is looked after",
+                 other);
+        target_decline(run->targets[i], reason);
+        break;
+    }
+}
+
+/* --- the waves ------------------------------------------------------------------------- */
+
 /* Starts what may start. */
 static void wave_fill(struct run *run)
 {
@@ -46,8 +117,8 @@ static void wave_fill(struct run *run)
         const struct target_status *status = run->statuses[i];
         if (status->wave == run->wave && status->outcome == OUTCOME_NONE &&
             !target_is_going(run->targets[i])) {
-            target_go(run->targets[i]);
-            going++;
+            wave_start(run, i);
+            going += target_is_going(run->targets[i]);
         }
     }
 }

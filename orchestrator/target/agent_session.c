@@ -258,6 +258,7 @@ static void session_send_block(struct agent_session *session, uint32_t index, st
     wire_write(session->wire, data, 0, data->size);
     buffer_unref(prefix);
     session->count->blocks_sent++;
+    session->events->alive(session->arg);
     count_sample(session->count, index);
 }
 
@@ -368,6 +369,7 @@ static void handle_want(struct agent_session *session, const struct frame *frame
         }
         session->ranges[(session->range_first + session->range_count++) % RANGES_MAX] = range;
     }
+    session->events->alive(session->arg);
     session_pump(session);
 }
 
@@ -481,8 +483,7 @@ static void wire_data_callback(struct wire *wire, const uint8_t *data, size_t si
     (void)wire;
     struct agent_session *session = arg;
     session_enter(session);
-    session->events->alive(session->arg);
-    if (!session->dead && !session_keep_input(session, data, size))
+    if (!session_keep_input(session, data, size))
         session_breach(session, "out of memory for its frame");
     size_t used = 0;
     while (!session->dead) {

@@ -39,7 +39,7 @@ struct agent_session_events {
     void (*fail)(const struct fail *fail, void *arg);
     /* The stream ended, or the agent broke the protocol (ERROR_PROTOCOL). No callback follows. */
     void (*lost)(const struct error *err, void *arg);
-    /* Bytes or receipts moved: the transfer timeout starts anew. */
+    /* Blocks were asked for or have moved: the transfer timeout starts anew. */
     void (*alive)(void *arg);
 };
 

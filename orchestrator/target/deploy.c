@@ -4,6 +4,7 @@
 #include "base/buffer.h"
 #include "target/agent_files.h"
 #include "target/shell.h"
+#include "target/target.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -11,7 +12,8 @@
 #include <string.h>
 
 /* Each step is one command on the device; the caller's timer bounds the whole. */
-#define STEP_TIMEOUT (120u * 1000u)
+#define STEP_TIMEOUT   (120u * 1000u)
+#define REMOVE_TIMEOUT (10u * 1000u)
 
 /* What the shell tells of itself. The folder is looked for on the usual tmpfs mounts; each is tried
  * for real (room, and a program that runs), because noexec, quotas and full file systems show only
@@ -26,7 +28,8 @@ static const char survey_script[] =
     "root=none\n"
     "if [ \"$uid\" = 0 ]; then root=direct\n"
     "elif [ \"$BECOME\" = sudo ]; then\n"
-    "  if why=$(sudo -n true 2>&1); then root=sudo; else echo \"sudo_error=$(echo \"$why\" | tail -n 1)\"; fi\n"
+    "  if why=$(sudo -n true 2>&1); then root=sudo; else echo \"sudo_error=$(echo \"$why\" | tail "
+    "-n 1)\"; fi\n"
     "fi\n"
     "echo root=$root\n"
     "try() {\n"
@@ -44,8 +47,11 @@ static const char survey_script[] =
     "sudo=; [ $root = sudo ] && sudo='sudo -n'\n"
     "d=/run; [ -d $d ] || d=/dev/shm; [ -d $d ] || d=/tmp\n"
     "if [ $root != none ] && $sudo mkdir \"$d/$name\" 2>/dev/null &&\n"
-    "    $sudo mount -t tmpfs -o mode=700,uid=$uid,size=8m fleetflash \"$d/$name\" 2>/dev/null &&\n"
+    "    $sudo mount -t tmpfs -o exec,mode=700,uid=$uid,size=8m fleetflash \"$d/$name\" "
+    "2>/dev/null &&\n"
     "    try \"$d/$name\"; then echo directory=$d/$name; exit 0; fi\n"
+    "$sudo umount \"$d/$name\" 2>/dev/null\n"
+    "$sudo rmdir \"$d/$name\" 2>/dev/null\n"
     "echo directory=\n";
 
 struct deploy {
@@ -56,6 +62,7 @@ struct deploy {
     struct link_run *run; /* the step under way */
     const struct agent_file *file;
     struct deploy_result result;
+    struct error error; /* while the folder is removed after a failure */
 };
 
 void deploy_cancel(struct deploy *deploy)
@@ -67,13 +74,44 @@ void deploy_cancel(struct deploy *deploy)
     free(deploy);
 }
 
-static void deploy_end(struct deploy *deploy, const struct error *err)
+const char *deploy_remove_command(const struct deploy_result *result, char out[DEPLOY_REMOVE_SIZE])
+{
+    snprintf(out, DEPLOY_REMOVE_SIZE, "%ssh -c 'umount %s 2>/dev/null; rm -rf %s'",
+             result->is_root ? "" : "sudo -n ", result->directory, result->directory);
+    return out;
+}
+
+static void deploy_tell(struct deploy *deploy, const struct error *err)
 {
     deploy_callback callback = deploy->callback;
     void *arg = deploy->arg;
     struct deploy_result result = deploy->result;
     free(deploy);
     callback(err == NULL ? &result : NULL, err, arg);
+}
+
+static void removed_callback(const struct link_run_result *result, void *arg)
+{
+    (void)result;
+    struct deploy *deploy = arg;
+    deploy->run = NULL;
+    struct error err = deploy->error;
+    deploy_tell(deploy, &err);
+}
+
+/* Ends; after a failure nothing of ours stays on the device. */
+static void deploy_end(struct deploy *deploy, const struct error *err)
+{
+    char command[DEPLOY_REMOVE_SIZE];
+    if (err == NULL || deploy->result.directory[0] == '\0' || error_is_transient(err)) {
+        deploy_tell(deploy, err);
+        return;
+    }
+    deploy->error = *err;
+    deploy->run = link_run_command(deploy->link, deploy_remove_command(&deploy->result, command),
+                                   NULL, REMOVE_TIMEOUT, removed_callback, deploy);
+    if (deploy->run == NULL)
+        deploy_tell(deploy, &deploy->error);
 }
 
 /* The step's command could not even run, or ended badly. */
@@ -106,7 +144,11 @@ static void start_callback(const struct link_run_result *result, void *arg)
     deploy->run = NULL;
     struct error err;
     long pid = 0;
-    if (result->err == NULL && result->exit_status == 4) {
+    if (result->err == NULL && result->exit_status == 4 &&
+        strstr(result->err_text, deploy->config->run_id) != NULL) {
+        /* An earlier try of this very run has started it; HELLO will tell its port. */
+        deploy_end(deploy, NULL);
+    } else if (result->err == NULL && result->exit_status == 4) {
         error_set(&err, ERROR_BUSY, "%.*s", (int)strcspn(result->err_text, "\n"), result->err_text);
         error_remedy(&err, "wait until that run has ended, or stop it");
         deploy_end(deploy, &err);
@@ -189,6 +231,10 @@ static int survey_judge(struct deploy *deploy, const char *output, struct error 
     shell_value(output, "sudo_error", why, sizeof why);
     if (!shell_value(output, "uid", uid, sizeof uid) || result->boot_id[0] == '\0')
         return error_set(err, ERROR_REFUSED, "the device's shell does not answer as Linux does");
+    if (target_is_controller(result->boot_id)) {
+        error_set(err, ERROR_REFUSED, "this is the machine that fleetflash itself runs on");
+        return error_remedy(err, "run fleetflash on another machine, or use --local on this one");
+    }
     result->uid = (unsigned)strtoul(uid, NULL, 10);
     result->is_root = strcmp(root, "direct") == 0;
     if (strcmp(root, "none") == 0) {
@@ -198,8 +244,10 @@ static int survey_judge(struct deploy *deploy, const char *output, struct error 
                                  "(user ALL=(ALL) NOPASSWD: ALL)");
     }
     if (strspn(result->directory, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                  "/._-") != strlen(result->directory))
+                                  "/._-") != strlen(result->directory)) {
+        result->directory[0] = '\0';
         return error_set(err, ERROR_PROTOCOL, "the device names a folder that cannot be");
+    }
     if (result->directory[0] == '\0') {
         error_set(err, ERROR_REFUSED,
                   "no tmpfs on the device takes the agent (all are missing, "

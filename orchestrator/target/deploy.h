@@ -33,6 +33,10 @@ struct deploy_result {
     uint64_t uploaded; /* bytes */
 };
 
+/* The command that removes a result's folder, tmpfs included. Returns out. */
+#define DEPLOY_REMOVE_SIZE 700u
+const char *deploy_remove_command(const struct deploy_result *result, char out[DEPLOY_REMOVE_SIZE]);
+
 typedef void (*deploy_callback)(const struct deploy_result *result, const struct error *err,
                                 void *arg);
 

@@ -110,6 +110,12 @@ int target_facts_read(struct target_facts *facts, const char *json, size_t size,
     copy_string(root, "init", facts->init, sizeof facts->init);
     facts->memory_total = copy_number(root, "memory_total");
     facts->memory_available = copy_number(root, "memory_available");
+    facts->stage_room = copy_number(root, "stage_room");
+    const json_t *network = json_object_get(root, "network");
+    copy_string(network, "interface", facts->interface, sizeof facts->interface);
+    facts->wifi = json_is_true(json_object_get(network, "wifi"));
+    const json_t *lease = json_object_get(network, "lease");
+    facts->lease = json_is_integer(lease) ? (int64_t)json_integer_value(lease) : -1;
     const json_t *disk = json_object_get(root, "disk");
     copy_string(disk, "path", facts->disk, sizeof facts->disk);
     copy_string(disk, "serial", facts->disk_serial, sizeof facts->disk_serial);

@@ -27,8 +27,7 @@ static const char script_format[] =
     "s=\n"
     "if [ $(id -u) != 0 ] && [ %d = 1 ] && sudo -n true 2>/dev/null; then s='sudo -n'; fi\n"
     "echo disk=$disk\n"
-    "printf '"
-    "--raw--\\n'\n"
+    "echo " MARK
     "for k in %s; do $s dd if=$disk bs=4096 skip=$k count=1 2>/dev/null || exit 0; done\n";
 
 struct reach {
@@ -105,6 +104,10 @@ static void reach_check_health(struct reach *reach)
     reach->run = link_run_command(reach->link, command, NULL, reach->config.health_timeout,
                                   health_callback, reach);
     free(command);
+    if (reach->run == NULL) {
+        error_set(&reach->result.error, ERROR_NETWORK, "the health check could not be started");
+        reach_end(reach, REACH_BROKEN);
+    }
 }
 
 /* --- comparing (on a worker thread) -------------------------------------------------- */
@@ -319,5 +322,9 @@ struct reach *reach_start(struct link *link, const struct reach_config *config,
     free(text);
     reach->run = link_run_command(link, "sh -s", input, config->timeout, script_callback, reach);
     buffer_unref(input);
+    if (reach->run == NULL) {
+        reach_free(reach);
+        return NULL;
+    }
     return reach;
 }

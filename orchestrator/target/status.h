@@ -49,6 +49,10 @@ struct target_facts {
     char disk[64], disk_serial[64], disk_model[64], table[8], signature[40];
     uint64_t disk_size;
     uint64_t memory_total, memory_available;
+    uint64_t stage_room; /* bytes of blocks that its memory can hold just now */
+    char interface[32];  /* that it is reached through */
+    bool wifi;
+    int64_t lease; /* seconds until its address is given back; -1: it is its own */
     char root_filesystem[16], root_kind[16];
     unsigned partition_count;
     struct fact_partition {

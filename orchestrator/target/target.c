@@ -24,6 +24,7 @@ enum step_timeout {
 enum step_fault {
     FAULT_RETRY,   /* transient errors: another try; others: back out */
     FAULT_BACKOUT, /* back out whatever the error */
+    FAULT_POLICY,  /* once more over a new connection, else back out */
     FAULT_FENCE,   /* ssh may be gone for good: the agent's own port, else back out */
     FAULT_WRITE,   /* the destructive part: get back to the agent, by its own port */
     FAULT_LOST,    /* after the commit: the device counts as lost */
@@ -36,8 +37,10 @@ struct step_rule {
     enum step_fault fault;
     void (*enter)(struct target *target);
     const char *timeout_sentence;
+    bool gated; /* begins only when the journal has it on the disk */
 };
 
+static void target_begin(struct target *target);
 static void enter_backoff(struct target *target);
 static void enter_probed(struct target *target);
 
@@ -46,7 +49,7 @@ static const struct step_rule rules[STEP_COUNT] = {
     [STEP_BACKOFF] = {NULL, -1, OWN_TIMEOUT, FAULT_RETRY, enter_backoff, NULL},
     [STEP_CONNECT] = {"connecting", -1, NO_TIMEOUT, FAULT_RETRY, target_enter_connect, NULL},
     [STEP_DEPLOY] = {"deploying the agent", -1, DEPLOY_TIMEOUT, FAULT_RETRY, target_enter_deploy,
-                     "the agent could not be deployed in time"},
+                     "the agent could not be deployed in time", true},
     [STEP_ATTACH] = {"attaching to the agent", -1, CONNECT_TIMEOUT, FAULT_RETRY,
                      target_enter_attach, "the agent does not answer"},
     [STEP_FACTS] = {"probing", STATE_PROBE, TRANSFER_TIMEOUT, FAULT_RETRY, target_enter_facts,
@@ -56,14 +59,15 @@ static const struct step_rule rules[STEP_COUNT] = {
                     target_enter_begin, "the agent does not get on with comparing the disk"},
     [STEP_STAGE] = {"staging", STATE_TRANSFER, TRANSFER_TIMEOUT, FAULT_RETRY, target_enter_stage,
                     "no block arrived on the device any more"},
-    [STEP_POLICY] = {"stopping services", -1, NO_TIMEOUT, FAULT_BACKOUT, target_enter_policy, NULL},
+    [STEP_POLICY] = {"stopping services", -1, NO_TIMEOUT, FAULT_POLICY, target_enter_policy, NULL},
     [STEP_LIFELINE] = {"trying the second way in", -1, CONNECT_TIMEOUT, FAULT_RETRY,
                        target_enter_lifeline, "the agent's own port does not answer"},
     [STEP_FENCE] = {"fencing the old file systems", -1, FENCE_TIMEOUT, FAULT_FENCE,
-                    target_enter_fence, "the fence did not go up in time"},
+                    target_enter_fence, "the fence did not go up in time", true},
     [STEP_WRITE] = {"writing", -1, TRANSFER_TIMEOUT, FAULT_WRITE, target_enter_write,
-                    "the agent writes no more"},
-    [STEP_REBOOT] = {"rebooting", STATE_REBOOT, OWN_TIMEOUT, FAULT_LOST, target_enter_reboot, NULL},
+                    "the agent writes no more", true},
+    [STEP_REBOOT] = {"rebooting", STATE_REBOOT, OWN_TIMEOUT, FAULT_LOST, target_enter_reboot, NULL,
+                     true},
     [STEP_AWAY] = {"booting", STATE_REACHABILITY, OWN_TIMEOUT, FAULT_LOST, target_enter_away, NULL},
     [STEP_RETURN] = {"waiting for the new system", STATE_REACHABILITY, NO_TIMEOUT, FAULT_LOST,
                      target_enter_return, NULL},
@@ -75,6 +79,7 @@ static const struct step_rule rules[STEP_COUNT] = {
 
 #define DEPLOY_TIMEOUT_MS (180u * 1000u)
 #define FENCE_TIMEOUT_MS  (180u * 1000u)
+#define GATE_TIMEOUT_MS   (30u * 1000u)
 
 /* --- small things -------------------------------------------------------------------- */
 
@@ -133,7 +138,7 @@ static void step_timeout_callback(uv_timer_t *timer)
             [STEP_AWAY] = STEP_RETURN,
         };
         if (target->step == STEP_UNDO)
-            target_finish(target, target->final_outcome, NULL);
+            target_undo_fault(target);
         else
             target_set_step(target, next[target->step]);
         return;
@@ -165,9 +170,41 @@ static void step_timer_start(struct target *target, enum step_timeout timeout)
         target_timer_start(target, milliseconds[timeout]);
 }
 
+/* What the step is about to do is on the disk. */
+static void gate_callback(const struct error *err, void *arg)
+{
+    struct target *target = arg;
+    target->gate = NULL;
+    if (err != NULL && !target->write_sent) {
+        target_back_out(target, OUTCOME_FAILED, err);
+        return;
+    }
+    if (err != NULL)
+        target_log(target, LOG_ERROR, "%s", err->text);
+    rules[target->step].enter(target);
+}
+
+/* Records the step and begins it; gated ones once the record is safe. */
+static void step_begin(struct target *target, const struct step_rule *rule)
+{
+    if (target->step == STEP_DEPLOY)
+        target->deploys++; /* from now on the journal has the secret */
+    if (rule->gated) {
+        target->gate = target_record(target, gate_callback);
+        if (target->gate != NULL && rule->timeout == OWN_TIMEOUT)
+            target_timer_start(target, GATE_TIMEOUT_MS); /* the journal's disk may hang */
+    }
+    if (!rule->gated && target->step != STEP_IDLE)
+        target_record(target, NULL);
+    if (rule->enter != NULL && target->gate == NULL)
+        rule->enter(target);
+}
+
 void target_set_step(struct target *target, enum target_step step)
 {
     const struct step_rule *rule = &rules[step];
+    journal_forget(target->gate);
+    target->gate = NULL;
     state_account(target);
     target->step = step;
     if (rule->state >= 0)
@@ -175,8 +212,7 @@ void target_set_step(struct target *target, enum target_step step)
     step_timer_start(target, rule->timeout);
     if (rule->activity != NULL)
         target_set_activity(target, "%s", rule->activity);
-    if (rule->enter != NULL)
-        rule->enter(target);
+    step_begin(target, rule);
 }
 
 /* --- faults -------------------------------------------------------------------------- */
@@ -191,6 +227,8 @@ void target_disconnect(struct target *target)
     target->deploy = NULL;
     reach_cancel(target->reach);
     target->reach = NULL;
+    link_run_cancel(target->undo_run);
+    target->undo_run = NULL;
     link_close(target->link);
     target->link = NULL;
     if (target->ping != NULL) {
@@ -223,33 +261,60 @@ void target_retry(struct target *target, const struct error *err)
     }
     target_log(target, LOG_WARNING, "%s; try %u of %u follows", err->text, target->tries + 1,
                target->status.spec->retries + 1);
+    if (target->resumed && !target->write_sent)
+        target->via_lifeline = false; /* the fence may have come down again, or never gone up */
     target_disconnect(target);
     target_set_step(target, STEP_BACKOFF);
+}
+
+/* The agent goes on by itself: reachability will tell. It may have most of the disk to write yet.
+ */
+static void write_finishes_alone(struct target *target, const struct error *err)
+{
+    uint64_t remaining = target->status.remaining_ms;
+    target_log(target, LOG_WARNING, "%s; the agent has all it needs and finishes alone", err->text);
+    target->alone = true;
+    target->reboot_deadline = uv_now(target->env->loop) + target->status.spec->reboot_timeout;
+    if (remaining != UINT64_MAX)
+        target->reboot_deadline += 2 * remaining;
+    target_set_step(target, STEP_AWAY);
+}
+
+static void write_given_up(struct target *target, const struct error *err)
+{
+    struct error final = *err;
+    if (target->heard && target->phase < PHASE_ERASING_HEAD) {
+        target->status.damage = DAMAGE_REBOOTED;
+        error_set(&final, err->cls,
+                  "%.250s; nothing was written yet, the agent reboots the old "
+                  "system by itself",
+                  err->text);
+    } else {
+        target->status.damage = DAMAGE_INCOMPLETE;
+        error_set(&final, err->cls, "%.250s; the disk is half-written and the agent waits",
+                  err->text);
+        error_remedy(&final, "keep the device powered and run fleetflash --resume");
+    }
+    target_finish(target, OUTCOME_FAILED, &final);
 }
 
 /* The stream to an agent that may be in the middle of the disk is gone. */
 static void fault_write(struct target *target, const struct error *err)
 {
-    uint64_t now = uv_now(target->env->loop);
     agent_session_free(target->session);
     target->session = NULL;
-    bool finishes_alone = target->status.mode == MODE_STAGE && target->phase >= PHASE_ERASING_HEAD;
-    if (target->phase >= PHASE_WRITTEN ||
-        (finishes_alone && target->tries >= target->status.spec->retries)) {
-        target_log(target, LOG_WARNING, "%s; the agent has all it needs and finishes alone",
-                   err->text);
-        target->reboot_deadline = now + target->status.spec->reboot_timeout;
-        target_set_step(target, STEP_AWAY);
+    bool written = target->phase == PHASE_WRITTEN || target->phase == PHASE_REBOOTING;
+    bool unreachable = !target->lifeline_proven || target->tries >= target->status.spec->retries;
+    /* Of a run that was killed in the middle it is not known how far the agent got since. */
+    bool gone = target->resumed && !target->heard && target->tries >= 2;
+    if (written || gone || (target->status.mode == MODE_STAGE && unreachable)) {
+        write_finishes_alone(target, err);
         return;
     }
     target->tries++;
     target->status.attempts++;
     if (target->tries > target->status.spec->retries + 3 || !target->lifeline_proven) {
-        struct error final = *err;
-        target->status.damage = DAMAGE_INCOMPLETE;
-        error_set(&final, err->cls, "%s; the disk is half-written and the agent waits", err->text);
-        error_remedy(&final, "keep the device powered and run fleetflash --resume");
-        target_finish(target, OUTCOME_FAILED, &final);
+        write_given_up(target, err);
         return;
     }
     target_log(target, LOG_WARNING, "%s; going on through the agent's own port", err->text);
@@ -262,6 +327,10 @@ static void fault_write(struct target *target, const struct error *err)
 void target_fault(struct target *target, const struct error *err)
 {
     struct error copy = *err; /* it may live in what is closed below */
+    if (target->undoing) {
+        target_undo_fault(target);
+        return;
+    }
     uv_timer_stop(&target->timer);
     switch (target->step == STEP_BACKOFF ? FAULT_RETRY : rules[target->step].fault) {
     case FAULT_RETRY:
@@ -272,6 +341,12 @@ void target_fault(struct target *target, const struct error *err)
         break;
     case FAULT_BACKOUT:
         target_back_out(target, OUTCOME_FAILED, &copy);
+        break;
+    case FAULT_POLICY:
+        if (error_is_transient(&copy) && target_policy_cut(target))
+            target_retry(target, &copy);
+        else
+            target_back_out(target, OUTCOME_FAILED, &copy);
         break;
     case FAULT_FENCE:
         if (target->lifeline_proven && error_is_transient(&copy)) {
@@ -293,15 +368,25 @@ void target_fault(struct target *target, const struct error *err)
 
 void target_back_out(struct target *target, enum target_outcome outcome, const struct error *err)
 {
-    if (target->undoing) {
-        target_finish(target, target->final_outcome, NULL);
-        return;
-    }
+    if (target->undoing)
+        return; /* it is at it */
     target->undoing = true;
     target->final_outcome = outcome;
     if (err != NULL)
         target->status.error = *err;
     target_set_step(target, STEP_UNDO);
+}
+
+/* Let go of after the probe: as if it had not begun, and its turn may have come meanwhile. */
+static void target_released(struct target *target)
+{
+    target->releasing = target->undoing = target->undo_connected = false;
+    target->has_agent = false;
+    target->undo_part = UNDO_AGENT;
+    target->phase = PHASE_IDLE;
+    target_set_step(target, STEP_IDLE);
+    if (target->go)
+        target_begin(target);
 }
 
 void target_finish(struct target *target, enum target_outcome outcome, const struct error *err)
@@ -311,14 +396,21 @@ void target_finish(struct target *target, enum target_outcome outcome, const str
     if (err != NULL)
         target->status.error = *err;
     uv_timer_stop(&target->timer);
-    policy_run_free(target->policy);
-    target->policy = NULL;
+    while (target_policy_next(target))
+        ;
     target_disconnect(target);
+    if (target->releasing) {
+        target_released(target);
+        return;
+    }
     state_account(target);
     target->step = STEP_DONE;
     target->status.outcome = outcome;
     target->status.activity[0] = '\0';
     target->status.ended_ms = unix_time_ms();
+    journal_forget(target->gate);
+    target->gate = NULL;
+    target_record(target, NULL);
     target->env->changed(target, target->env->arg);
     target->env->done(target, target->env->arg);
 }
@@ -332,12 +424,17 @@ static void target_begin(struct target *target)
         target->status.started_ms = unix_time_ms();
     target->state_since = uv_now(target->env->loop);
     target->status.attempts = 1;
+    if (target->resume_away) {
+        target->reboot_deadline = target->state_since + target->status.spec->reboot_timeout;
+        target_set_step(target, STEP_AWAY);
+        return;
+    }
     target_set_step(target, STEP_CONNECT);
 }
 
 void target_probe(struct target *target)
 {
-    if (target->step == STEP_IDLE)
+    if (target->step == STEP_IDLE && !target->resumed) /* those wait for the image */
         target_begin(target);
 }
 
@@ -368,10 +465,8 @@ void target_release(struct target *target)
 {
     if (target->step != STEP_PROBED)
         return;
-    agent_session_request(target->session, FRAME_ABORT);
-    target_disconnect(target);
-    target->has_agent = false;
-    target_set_step(target, STEP_IDLE);
+    target->releasing = true;
+    target_back_out(target, OUTCOME_NONE, NULL);
 }
 
 void target_decline(struct target *target, const char *reason)
@@ -403,12 +498,23 @@ void target_abandon(struct target *target)
     if (target->step == STEP_DONE)
         return;
     struct error err;
-    if (target->write_sent && target->step == STEP_WRITE) {
+    target->releasing = false;
+    if (target->undoing && target->final_outcome != OUTCOME_NONE) {
+        target_finish(target, target->final_outcome, NULL);
+        return;
+    }
+    if (target->write_sent && target->step <= STEP_WRITE) {
         target->status.damage = DAMAGE_INCOMPLETE;
         error_set(&err, ERROR_CANCELLED,
                   "interrupted while its disk was being written; the agent "
                   "waits");
         error_remedy(&err, "keep the device powered and run fleetflash --resume");
+    } else if (target->write_sent) {
+        target->status.damage = DAMAGE_LOST;
+        error_set(&err, ERROR_CANCELLED,
+                  "interrupted after the image was written, before the new "
+                  "system was seen");
+        error_remedy(&err, "fleetflash --resume waits for it and checks it");
     } else {
         error_set(&err, ERROR_CANCELLED, "interrupted");
     }
@@ -452,8 +558,9 @@ void target_free(struct target *target)
 {
     if (target == NULL)
         return;
-    policy_run_free(target->policy);
-    target->policy = NULL;
+    while (target_policy_next(target))
+        ;
+    journal_forget(target->gate);
     target_disconnect(target);
     uv_close((uv_handle_t *)&target->timer, timer_closed_callback);
 }

@@ -6,6 +6,7 @@
 #define TARGET_TARGET_H
 
 #include "inventory.h"
+#include "journal/journal.h"
 #include "link/link.h"
 #include "policy/policy.h"
 #include "store/store.h"
@@ -34,13 +35,14 @@ struct target_env {
     struct policy_set *policies;
     const struct agent_files *files;
     const char *run_id;
-    const char *controller; /* host name */
-    const char *image;      /* as the user wrote it */
-    bool force;             /* flash though nothing differs */
-    bool accept_once;       /* the user's word for new host keys */
-    enum flash_mode mode;   /* MODE_AUTO: the inventory's */
-    uint64_t rate;          /* bytes per second of one target, 0: no limit */
-    struct store *store;    /* NULL until the image is checked to its last byte */
+    const char *controller;  /* host name */
+    const char *image;       /* as the user wrote it */
+    bool force;              /* flash though nothing differs */
+    bool accept_once;        /* the user's word for new host keys */
+    enum flash_mode mode;    /* MODE_AUTO: the inventory's */
+    uint64_t rate;           /* bytes per second of one target, 0: no limit */
+    struct journal *journal; /* NULL: nothing is recorded (--check) */
+    struct store *store;     /* NULL until the image is checked to its last byte */
 
     /* What the run wants to hear. May call target functions. */
     void (*probed)(struct target *target, void *arg);  /* facts are known; waits for target_go */
@@ -58,6 +60,9 @@ const struct target_status *target_status(const struct target *target);
 
 /* Connects, deploys the agent, asks for the facts; ends in `probed` or `done`. */
 void target_probe(struct target *target);
+
+/* Before anything else: takes over what the journal knows of a run that was killed. */
+void target_resume(struct target *target, const struct journal_target *record);
 
 /* Flashes: probes first where that has not happened. env->store must be set. */
 void target_go(struct target *target);
@@ -79,13 +84,27 @@ void target_interrupt(struct target *target);
 /* Lets go of everything at once; an agent in the middle waits for its next controller. */
 void target_abandon(struct target *target);
 
+/* The mode that the user asked for. */
+enum flash_mode target_wanted_mode(const struct target_env *env, const struct target_spec *spec);
+
 enum after_trust target_trust(const struct target_env *env, const struct target_spec *spec,
                               const struct image_facts *facts);
 
-/* Whether an image can be meant for a device (size, machine), as far as its facts tell. 0, or -1
- * with ERROR_REFUSED. */
+/* target_rules.c: what forbids a flash before anything of the device is touched. Each returns 0, or
+ * -1 with ERROR_REFUSED.
+ *
+ * Whether an image can be meant for a device (size, machine), as far as its facts tell. */
 int target_image_fits(const struct target_status *status, const struct store_info *info,
                       struct error *err);
+/* Whether an image may be streamed: a disk half-written when the link goes away for good is lost,
+ * so not over Wi-Fi, nor where the address may have to be given back meanwhile. rate: bytes per
+ * second, 0: no limit. */
+int target_may_stream(const struct target_status *status, const struct store_info *info,
+                      uint64_t rate, struct error *err);
+/* Seconds that streaming an image to a slow board takes, guessed high. */
+uint64_t target_stream_seconds(const struct store_info *info, uint64_t rate);
+/* Whether a boot id (random(4)) is that of the machine we run on. */
+bool target_is_controller(const char *boot_id);
 
 /* Frees. Must not be called from a callback of the same target. */
 void target_free(struct target *target);

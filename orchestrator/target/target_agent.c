@@ -66,7 +66,8 @@ static void deploy_callback_done(const struct deploy_result *result, const struc
     target->count.bytes_sent += result->uploaded;
     target->status.bytes_sent = target->count.bytes_sent;
     target->has_agent = true;
-    if (target->status.boot_id_before[0] == '\0')
+    target->agent_probed = false;
+    if (!target->write_sent) /* it may have been rebooted between two tries */
         snprintf(target->status.boot_id_before, sizeof target->status.boot_id_before, "%s",
                  result->boot_id);
     target_log(target, LOG_DEBUG, "agent started in %s (%s)", result->directory, result->machine);
@@ -75,7 +76,7 @@ static void deploy_callback_done(const struct deploy_result *result, const struc
 
 void target_enter_deploy(struct target *target)
 {
-    target->deploy_config.attempt = ++target->deploys;
+    target->deploy_config.attempt = target->deploys;
     target->deploy =
         deploy_start(target->link, &target->deploy_config, deploy_callback_done, target);
 }
@@ -104,6 +105,14 @@ static void state_follow_phase(struct target *target, enum agent_phase phase)
     }
 }
 
+static void agent_alive_callback(void *arg)
+{
+    struct target *target = arg;
+    if (target->step == STEP_BEGIN || target->step == STEP_STAGE || target->step == STEP_WRITE)
+        target_timer_start(target, target->status.spec->transfer_timeout);
+    target->status.bytes_sent = target->count.bytes_sent;
+}
+
 static void agent_phase_callback(enum agent_phase phase, void *arg)
 {
     static const char *const activities[PHASE_COUNT] = {
@@ -122,6 +131,7 @@ static void agent_phase_callback(enum agent_phase phase, void *arg)
         return;
     }
     state_follow_phase(target, phase);
+    agent_alive_callback(target);
     if (activities[phase] != NULL && !target->undoing)
         target_set_activity(target, "%s", activities[phase]);
 }
@@ -131,6 +141,8 @@ static void agent_progress_callback(const struct progress *progress, void *arg)
     struct target *target = arg;
     struct target_status *status = &target->status;
     uint64_t now = uv_now(target->env->loop);
+    if (progress->done != status->blocks_done || progress->bytes_written > status->bytes_written)
+        agent_alive_callback(target); /* a stuck disk repeats itself */
     if (progress->done < target->progress_done || progress->total != status->blocks_total) {
         target->progress_done = progress->done; /* another pass */
         target->progress_time = now;
@@ -161,14 +173,6 @@ static void agent_log_callback(enum log_level level, const char *text, void *arg
     target_log(arg, level, "agent: %s", text);
 }
 
-static void agent_alive_callback(void *arg)
-{
-    struct target *target = arg;
-    if (target->step == STEP_BEGIN || target->step == STEP_STAGE || target->step == STEP_WRITE)
-        target_timer_start(target, target->status.spec->transfer_timeout);
-    target->status.bytes_sent = target->count.bytes_sent;
-}
-
 static void agent_fail_callback(const struct fail *fail, void *arg)
 {
     static const struct {
@@ -188,8 +192,10 @@ static void agent_fail_callback(const struct fail *fail, void *arg)
         {FAILCODE_ABORTED, ERROR_CANCELLED},
     };
     struct target *target = arg;
-    if (target->undoing)
-        return; /* the answer to ABORT */
+    if (target->undoing) { /* the answer to ABORT */
+        target_undo_answered(target, fail);
+        return;
+    }
     struct error err;
     enum error_class cls = ERROR_PROTOCOL;
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
@@ -198,6 +204,12 @@ static void agent_fail_callback(const struct fail *fail, void *arg)
     }
     error_set(&err, cls, "%.390s", fail->text);
     error_remedy(&err, "%.230s", fail->remedy);
+    if (fail->state == FAIL_INCOMPLETE && target->resumed && !target->rewritten) {
+        target_log(target, LOG_WARNING, "%s; the write is begun anew", err.text);
+        target->rewritten = true;
+        agent_session_request(target->session, FRAME_WRITE);
+        return;
+    }
     if (fail->state == FAIL_INCOMPLETE) {
         target->status.damage = DAMAGE_INCOMPLETE;
         target_finish(target, OUTCOME_FAILED, &err);
@@ -206,6 +218,7 @@ static void agent_fail_callback(const struct fail *fail, void *arg)
         target_finish(target, OUTCOME_FAILED, &err);
     } else {
         target->write_sent = false;
+        target->phase = PHASE_FAILED;
         target_back_out(target, OUTCOME_FAILED, &err);
     }
 }
@@ -216,14 +229,21 @@ static void agent_lost_callback(const struct error *err, void *arg)
     struct error copy = *err;
     agent_session_free(target->session);
     target->session = NULL;
-    if (target->step == STEP_UNDO || target->step == STEP_DONE)
+    if (target->link != NULL && !link_is_up(target->link) && !target->via_lifeline)
+        return; /* the link says so itself in a moment, and knows why */
+    if (target->step == STEP_DONE)
         return;
+    if (target->step == STEP_UNDO) {
+        if (target->undo_part == UNDO_AGENT)
+            target_undo_fault(target);
+        return;
+    }
     if (target->step == STEP_REBOOT) { /* as it should be */
         target_set_step(target, STEP_AWAY);
         return;
     }
     if (target->step == STEP_ATTACH && !target->via_lifeline && target->link != NULL &&
-        target->deploys > 0 && copy.cls == ERROR_NETWORK && target->tries > 0) {
+        copy.cls == ERROR_NETWORK && (target->tries > 0 || target->resumed)) {
         /* The agent of an earlier try is gone: start another. */
         target->has_agent = false;
         target_set_step(target, STEP_DEPLOY);
@@ -322,8 +342,7 @@ static void session_say_hello(struct target *target)
     sodium_memzero(token, sizeof token);
 }
 
-/* A new conversation, over ssh's relay or over the agent's own port. */
-static void session_open(struct target *target, bool lifeline)
+void target_session_open(struct target *target, bool lifeline)
 {
     agent_session_free(target->session);
     target->session = agent_session_new(&session_events, target, &target->count);
@@ -348,7 +367,7 @@ static void session_open(struct target *target, bool lifeline)
 
 void target_enter_attach(struct target *target)
 {
-    session_open(target, target->via_lifeline);
+    target_session_open(target, target->via_lifeline);
 }
 
 /* Where a conversation goes on, by where the agent stands. */
@@ -375,13 +394,16 @@ static enum target_step step_for_phase(const struct target *target, enum agent_p
     case PHASE_REBOOTING:
         return STEP_AWAY;
     default:
-        return target->status.facts.known ? STEP_PROBED : STEP_FACTS;
+        if (target->write_sent)
+            return STEP_WRITE; /* a write that failed: FAIL follows */
+        return target->agent_probed ? STEP_PROBED : STEP_FACTS;
     }
 }
 
 static void reply_hello(struct target *target, const struct hello_reply *hello)
 {
     target->phase = (enum agent_phase)hello->phase;
+    target->heard = true;
     if (hello->port != 0)
         target->deployed.port = hello->port;
     if (hello->mode != MODE_AUTO)
@@ -403,47 +425,10 @@ static void reply_facts(struct target *target, const char *json, size_t size)
         target_back_out(target, OUTCOME_FAILED, &err);
         return;
     }
+    target->agent_probed = true;
     for (unsigned i = 0; i < target->status.facts.warning_count; i++)
         target_log(target, LOG_WARNING, "%s", target->status.facts.warnings[i]);
     target_set_step(target, STEP_PROBED);
-}
-
-static enum flash_mode wanted_mode(const struct target *target)
-{
-    if (target->env->mode != MODE_AUTO)
-        return target->env->mode;
-    switch (target->status.spec->mode) {
-    case INVENTORY_STAGE:
-        return MODE_STAGE;
-    case INVENTORY_STREAM:
-        return MODE_STREAM;
-    default:
-        return MODE_AUTO;
-    }
-}
-
-/* What can be refused before the agent compares anything. */
-int target_image_fits(const struct target_status *status, const struct store_info *info,
-                      struct error *err)
-{
-    const struct target_facts *facts = &status->facts;
-    if (info->image_size > facts->disk_size) {
-        error_set(err, ERROR_REFUSED, "the image (%llu bytes) is larger than %s (%llu bytes)",
-                  (unsigned long long)info->image_size, facts->disk,
-                  (unsigned long long)facts->disk_size);
-        return error_remedy(err, "use a smaller image or a larger disk");
-    }
-    const char *machine = info->facts.machine;
-    bool image_arm = strncmp(machine, "arm", 3) == 0;
-    bool device_arm = strncmp(facts->machine, "arm", 3) == 0;
-    bool device_arm64 = strcmp(facts->machine, "aarch64") == 0;
-    bool image_arm64 = strcmp(machine, "aarch64") == 0;
-    if (machine[0] == '\0' || strcmp(machine, facts->machine) == 0 || (image_arm && device_arm) ||
-        (image_arm && device_arm64) || (image_arm64 && device_arm))
-        return 0; /* a 64-bit board may run a 32-bit system, before or after */
-    error_set(err, ERROR_REFUSED, "the image is made for %s, the device is %s", machine,
-              facts->machine);
-    return error_remedy(err, "use the image for this board");
 }
 
 void target_enter_begin(struct target *target)
@@ -452,12 +437,15 @@ void target_enter_begin(struct target *target)
     if (target->phase == PHASE_SCANNING)
         return; /* a conversation resumed in the middle of it */
     struct error err;
-    if (target_image_fits(&target->status, store_info(target->env->store), &err) != 0) {
+    const struct store_info *info = store_info(target->env->store);
+    if (target_image_fits(&target->status, info, &err) != 0 ||
+        (target_wanted_mode(target->env, target->status.spec) == MODE_STREAM &&
+         target_may_stream(&target->status, info, target->env->rate, &err) != 0)) {
         target_back_out(target, OUTCOME_FAILED, &err);
         return;
     }
     agent_session_manifest(target->session);
-    agent_session_begin(target->session, wanted_mode(target),
+    agent_session_begin(target->session, target_wanted_mode(target->env, target->status.spec),
                         target->env->force ? BEGIN_FLAG_FORCE : 0);
 }
 
@@ -470,8 +458,12 @@ static void reply_mode(struct target *target, const struct mode_reply *mode)
         target->status.bytes_skipped =
             (uint64_t)(info->block_count - mode->differing_blocks) * info->block_size;
     target_log(target, LOG_INFO, "%s mode: %s", flash_mode_name(target->status.mode), mode->reason);
+    struct error err;
     if (mode->mode == MODE_UNCHANGED)
         target_back_out(target, OUTCOME_UNCHANGED, NULL);
+    else if (mode->mode == MODE_STREAM &&
+             target_may_stream(&target->status, info, target->env->rate, &err) != 0)
+        target_back_out(target, OUTCOME_FAILED, &err);
     else
         target_set_step(target, mode->mode == MODE_STAGE ? STEP_STAGE : STEP_LIFELINE);
 }
@@ -558,6 +550,12 @@ void target_enter_write(struct target *target)
     target->tries = 0;
     if (target->phase != PHASE_FENCED)
         return; /* resumed: it is at it */
+    if (target->interrupted) {
+        struct error err;
+        error_set(&err, ERROR_CANCELLED, "interrupted before the first byte was written");
+        target_back_out(target, OUTCOME_FAILED, &err);
+        return;
+    }
     target->write_sent = true;
     agent_session_request(target->session, FRAME_WRITE);
 }

@@ -28,10 +28,15 @@ enum target_step {
     STEP_AWAY,   /* waits a moment for the new system */
     STEP_RETURN, /* ssh to the new system */
     STEP_PROVE,
-    STEP_UNDO, /* policy undo, then ABORT */
+    STEP_UNDO, /* has parts of its own */
     STEP_DONE,
     STEP_COUNT
 };
+
+/* The parts of STEP_UNDO (target_undo.c). */
+enum undo_part { UNDO_AGENT, UNDO_SERVICES, UNDO_FOLDER };
+
+enum { POLICY_CUTS_MAX = 8 };
 
 struct target {
     const struct target_env *env;
@@ -59,15 +64,33 @@ struct target {
     bool lifeline_proven;  /* the agent's own port was reached once */
     bool lifeline_refused; /* it was not: only a staged flash goes on */
 
+    struct journal_write *gate; /* the step begins when this is on the disk */
+    bool releasing;             /* backing out only to wait for its turn again */
+    bool agent_probed;          /* the present agent has answered PROBE */
+    bool heard;                 /* the agent has answered HELLO in this run */
+    bool rewritten;             /* WRITE was sent again after a failed one */
+    bool alone;                 /* nobody saw the agent finish */
+    bool resumed;               /* carried over from a run that was killed */
+    bool resume_away;           /* … after its agent had all it needed */
+
     struct policy_run *policy;
+    /* Runs that a dying link cut off: what they had stopped, only they know. */
+    struct policy_run *cut_policies[POLICY_CUTS_MAX];
+    unsigned cut_count;
     struct policy_target policy_target;
-    bool policy_done;
-    bool undoing; /* the failure is settled: error and outcome stand */
+    bool policy_done, policy_can_undo;
+    bool policy_unheard; /* a command of it could not be brought to its end */
+    bool undoing;        /* the failure is settled: error and outcome stand */
     enum target_outcome final_outcome;
+    enum undo_part undo_part;
+    bool undo_connected, undo_connecting; /* tried once; just now */
+    struct link_run *undo_run;            /* the folder's removal */
 
     struct reach *reach;
     uint64_t reboot_deadline; /* loop time */
     struct error reach_error; /* why the last round failed */
+    unsigned unproven;        /* rounds in which the new system could not be told for sure */
+    bool seen_gone;           /* reach: ping; it has not answered once */
     uv_process_t *ping;
 
     uint64_t progress_time; /* loop time of the last progress sample */
@@ -107,9 +130,24 @@ void target_enter_fence(struct target *target);
 void target_enter_write(struct target *target);
 void target_enter_reboot(struct target *target);
 
+/* target_journal.c: writes the target's present standing; callback as journal_put. NULL without a
+ * journal. */
+struct journal_write *target_record(struct target *target, journal_callback callback);
+
+/* A new conversation, over ssh's relay or over the agent's own port. */
+void target_session_open(struct target *target, bool lifeline);
+
 /* target_policy.c */
 void target_enter_policy(struct target *target);
-void target_enter_undo(struct target *target);
+/* The link died while the policy stopped services: keeps the run for undo. False: no room. */
+bool target_policy_cut(struct target *target);
+/* Frees the present run; true when one that was cut off takes its place. */
+bool target_policy_next(struct target *target);
+
+/* target_undo.c */
+void target_enter_undo(struct target *target); /* or goes on, when the link is up again */
+void target_undo_answered(struct target *target, const struct fail *fail);
+void target_undo_fault(struct target *target); /* link or stream lost, or the timer */
 
 /* target_reach.c */
 void target_enter_away(struct target *target);

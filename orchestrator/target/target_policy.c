@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Services stop before the fence and start again when the target is backed out. */
+/* Services stop before the fence. (They start again in target_undo.c.) */
 #include "target/target_internal.h"
 
 #include "target/shell.h"
@@ -8,15 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A policy's own timeouts come first; these bound a policy that has none. */
+/* A policy's own deadline comes first; this bounds a stop that sets none. */
 #define POLICY_STOP_TIMEOUT (10u * 60u * 1000u)
-#define POLICY_UNDO_TIMEOUT (2u * 60u * 1000u)
-#define UNDO_TIMEOUT        (3u * 60u * 1000u) /* all of backing out, reconnecting included */
-#define ABORT_GRACE         1500u              /* for the agent to take its leave */
 
 /* --- what the host gives a policy ---------------------------------------------------- */
 
 struct policy_command {
+    struct target *target;
     struct link_run *run;
     void (*done)(void *done_arg, int exit_status, const char *out, const char *err,
                  const char *error);
@@ -29,6 +27,7 @@ static void policy_command_callback(const struct link_run_result *result, void *
     struct policy_command copy = *command;
     free(command);
     bool ran = result->err == NULL;
+    copy.target->policy_unheard |= !ran;
     copy.done(copy.done_arg, ran ? result->exit_status : -1, ran ? result->out : "",
               ran ? result->err_text : "", ran ? "" : result->err->text);
 }
@@ -47,11 +46,16 @@ static void *transport_run(void *arg, const char *text, unsigned timeout_ms,
         free(line);
         return NULL;
     }
+    command->target = target;
     command->done = done;
     command->done_arg = done_arg;
     command->run =
         link_run_command(target->link, line, NULL, timeout_ms, policy_command_callback, command);
     free(line);
+    if (command->run == NULL) {
+        free(command);
+        return NULL;
+    }
     return command;
 }
 
@@ -73,6 +77,8 @@ static void transport_log(void *arg, const char *text)
 static void stop_verdict_callback(enum ff_verdict verdict, const char *reason, void *arg)
 {
     struct target *target = arg;
+    if (target->step != STEP_POLICY || target->policy == NULL)
+        return; /* of a run that was cut off */
     struct error err;
     switch (verdict) {
     case FF_VERDICT_GO:
@@ -86,9 +92,32 @@ static void stop_verdict_callback(enum ff_verdict verdict, const char *reason, v
     case FF_VERDICT_FAIL:
         break;
     }
+    if (target->policy_unheard) { /* the link's fault, not the services' */
+        error_set(&err, ERROR_NETWORK, "the %s policy lost touch with the device: %.200s",
+                  target->status.spec->services.policy, reason != NULL ? reason : "");
+        target_fault(target, &err);
+        return;
+    }
     error_set(&err, ERROR_REFUSED, "the %s policy could not stop the services: %s",
               target->status.spec->services.policy, reason != NULL ? reason : "no reason given");
     target_back_out(target, OUTCOME_FAILED, &err);
+}
+
+bool target_policy_cut(struct target *target)
+{
+    if (target->policy != NULL && target->cut_count == POLICY_CUTS_MAX)
+        return false;
+    if (target->policy != NULL)
+        target->cut_policies[target->cut_count++] = target->policy;
+    target->policy = NULL;
+    return true;
+}
+
+bool target_policy_next(struct target *target)
+{
+    policy_run_free(target->policy);
+    target->policy = target->cut_count > 0 ? target->cut_policies[--target->cut_count] : NULL;
+    return target->policy != NULL;
 }
 
 void target_enter_policy(struct target *target)
@@ -117,62 +146,12 @@ void target_enter_policy(struct target *target)
     struct policy_transport transport = {transport_run, transport_cancel, transport_log, target};
     target->policy =
         policy_run_new(target->env->policies, policy, &target->policy_target, &transport);
+    if (target->policy == NULL) {
+        error_set(&err, ERROR_IO, "out of memory");
+        target_back_out(target, OUTCOME_FAILED, &err);
+        return;
+    }
+    target->policy_can_undo = policy->undo != NULL;
+    target->policy_unheard = false;
     policy_run_stop(target->policy, POLICY_STOP_TIMEOUT, stop_verdict_callback, target);
-}
-
-/* --- undo ---------------------------------------------------------------------------- */
-
-static void folder_removed_callback(const struct link_run_result *result, void *arg)
-{
-    (void)result;
-    struct target *target = arg;
-    target_finish(target, target->final_outcome, NULL);
-}
-
-/* The agent leaves, then its folder goes. The step's timer ends it if the device answers no more.
- */
-static void undo_agent(struct target *target)
-{
-    if (!target->has_agent || target->link == NULL) {
-        target_finish(target, target->final_outcome, NULL);
-        return;
-    }
-    if (target->session != NULL)
-        agent_session_request(target->session, FRAME_ABORT);
-    target->has_agent = false;
-    char command[640];
-    snprintf(command, sizeof command, "%ssh -c 'sleep 0.3; umount %s 2>/dev/null; rm -rf %s'",
-             target->deployed.is_root ? "" : "sudo -n ", target->deployed.directory,
-             target->deployed.directory);
-    link_run_command(target->link, command, NULL, ABORT_GRACE + 10000, folder_removed_callback,
-                     target);
-}
-
-static void undo_verdict_callback(enum ff_verdict verdict, const char *reason, void *arg)
-{
-    struct target *target = arg;
-    if (verdict == FF_VERDICT_GO)
-        target_log(target, LOG_INFO, "the services that were stopped run again");
-    else
-        target_log(target, LOG_ERROR, "the stopped services could not be started again: %s",
-                   reason != NULL ? reason : "no reason given");
-    policy_run_free(target->policy);
-    target->policy = NULL;
-    undo_agent(target);
-}
-
-void target_enter_undo(struct target *target)
-{
-    if (target->link == NULL && target->policy != NULL && target->tries < 100) {
-        target->tries = 100; /* one more connection, to start the services again */
-        target->via_lifeline = false;
-        target_timer_start(target, UNDO_TIMEOUT);
-        target_enter_connect(target);
-        return;
-    }
-    target_timer_start(target, UNDO_TIMEOUT);
-    if (target->policy != NULL && target->link != NULL)
-        policy_run_undo(target->policy, POLICY_UNDO_TIMEOUT, undo_verdict_callback, target);
-    else
-        undo_agent(target);
 }

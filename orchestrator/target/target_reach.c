@@ -10,6 +10,10 @@
 #define RETURN_RETRY_MS   1500u
 #define RETURN_CONNECT_MS 10000u /* of one attempt; a booting sshd may accept and say nothing */
 #define PROOF_TIMEOUT_MS  60000u
+#define UNPROVEN_TRIES    5u   /* a system that is still booting may not tell everything yet */
+#define PING_AWAY_MS      200u /* a ping must find it gone: look often */
+#define PING_GONE_MS                                                                               \
+    45000u /* it has surely rebooted: the agent's last resort is SysRq after 30 s */
 
 /* --- who answers --------------------------------------------------------------------- */
 
@@ -108,7 +112,26 @@ static bool fingerprint_is_images(const struct target *target, const char *finge
 
 /* --- waiting ------------------------------------------------------------------------- */
 
-/* Another round after a moment, or the end of the patience. */
+/* The end of the patience: what was seen last says what is wrong. */
+static void return_lost(struct target *target)
+{
+    struct error err = target->reach_error;
+    unsigned seconds = (unsigned)(target->status.spec->reboot_timeout / 1000);
+    if (err.cls == ERROR_NONE || error_is_transient(&err)) {
+        error_set(&err, ERROR_TIMEOUT, "did not come back within %us; last seen: %.300s", seconds,
+                  err.cls != ERROR_NONE ? target->reach_error.text : "nothing");
+        error_remedy(&err, "look at the device's console; what was written was read back whole, so "
+                           "the image itself, its network or its keys are the first suspects");
+    } else { /* somebody answers, and it is this that is wrong */
+        error_set(&err, err.cls, "%.340s (for %us)", target->reach_error.text, seconds);
+        error_remedy(&err, "%s", target->reach_error.remedy);
+    }
+    /* Not seen to finish, it may wait half-written: --resume must be able to look for it. */
+    target->status.damage = target->alone ? DAMAGE_INCOMPLETE : DAMAGE_LOST;
+    target_finish(target, OUTCOME_FAILED, &err);
+}
+
+/* Another round after a moment, as long as there is patience. */
 static void return_again(struct target *target)
 {
     uint64_t now = uv_now(target->env->loop);
@@ -116,46 +139,43 @@ static void return_again(struct target *target)
     target->reach = NULL;
     link_close(target->link);
     target->link = NULL;
-    if (now < target->reboot_deadline) {
-        target->step = STEP_AWAY; /* its timer leads to STEP_RETURN */
-        target_timer_start(target, RETURN_RETRY_MS);
+    if (now >= target->reboot_deadline) {
+        return_lost(target);
         return;
     }
-    struct error err;
-    char remedy[] = "look at the device's console; what was written was read back whole, so the "
-                    "image itself, its network or its keys are the first suspects";
-    error_set(&err, ERROR_TIMEOUT, "did not come back within %us; last seen: %s",
-              (unsigned)(target->status.spec->reboot_timeout / 1000),
-              target->reach_error.text[0] != '\0' ? target->reach_error.text : "nothing");
-    error_remedy(&err, "%s",
-                 target->reach_error.remedy[0] != '\0' ? target->reach_error.remedy : remedy);
-    target->status.damage = DAMAGE_LOST;
-    target_finish(target, OUTCOME_FAILED, &err);
+    target->step = STEP_AWAY; /* its timer leads to STEP_RETURN */
+    target_timer_start(target, target->status.spec->reach == REACH_PING && !target->seen_gone
+                                   ? PING_AWAY_MS
+                                   : RETURN_RETRY_MS);
 }
 
 static void prove_callback(const struct reach_result *result, void *arg)
 {
     struct target *target = arg;
     target->reach = NULL;
-    switch (result->verdict) {
-    case REACH_PROVEN:
+    target->reach_error = result->error;
+    if (result->verdict == REACH_PROVEN || result->verdict == REACH_UNPROVEN ||
+        result->verdict == REACH_UNHEALTHY) {
         snprintf(target->status.boot_id_after, sizeof target->status.boot_id_after, "%s",
                  result->boot_id);
         snprintf(target->status.proof, sizeof target->status.proof, "%s", result->proof);
+    }
+    switch (result->verdict) {
+    case REACH_PROVEN:
         target_finish(target, OUTCOME_FLASHED, NULL);
         return;
     case REACH_UNPROVEN:
-        target->status.damage = DAMAGE_LOST;
-        snprintf(target->status.boot_id_after, sizeof target->status.boot_id_after, "%s",
-                 result->boot_id);
-        target_finish(target, OUTCOME_FAILED, &result->error);
-        return;
+        if (++target->unproven >= UNPROVEN_TRIES) {
+            target->status.damage = DAMAGE_LOST;
+            target_finish(target, OUTCOME_FAILED, &result->error);
+            return;
+        }
+        break;
     case REACH_OLD_BOOT:
         error_set(&target->reach_error, ERROR_TIMEOUT, "the old system still answers");
         break;
     case REACH_UNHEALTHY:
     case REACH_BROKEN:
-        target->reach_error = result->error;
         break;
     }
     return_again(target);
@@ -179,6 +199,10 @@ void target_enter_prove(struct target *target)
     config.sample_count = target->count.sample_count;
     memcpy(config.samples, target->count.samples, sizeof config.samples);
     target->reach = reach_start(target->link, &config, prove_callback, target);
+    if (target->reach == NULL) {
+        error_set(&target->reach_error, ERROR_NETWORK, "the connection was lost at once");
+        return_again(target);
+    }
 }
 
 /* --- ssh, ping or nothing ------------------------------------------------------------ */
@@ -191,8 +215,11 @@ static void return_up_callback(struct link *link, const struct link_facts *facts
              facts->host_fingerprint);
     if (!fingerprint_is_images(target, facts->host_fingerprint)) {
         error_set(&target->reach_error, ERROR_HOSTKEY,
-                  "it answers with host key %s, which is none of the image's",
+                  "the device answers with host key %s, which is none of the image's",
                   facts->host_fingerprint);
+        error_remedy(&target->reach_error,
+                     "an image that makes its keys at its first boot needs `after: {host_key: "
+                     "accept-once}`; else look who has the device's address");
         return_again(target);
         return;
     }
@@ -221,13 +248,19 @@ static void ping_exit_callback(uv_process_t *process, int64_t status, int signal
     if (target == NULL)
         return;
     target->ping = NULL;
-    if (status == 0 && signal == 0) {
+    bool answered = status == 0 && signal == 0;
+    uint64_t waited =
+        uv_now(target->env->loop) + target->status.spec->reboot_timeout - target->reboot_deadline;
+    if (answered && (target->seen_gone || waited >= PING_GONE_MS)) {
         snprintf(target->status.proof, sizeof target->status.proof,
-                 "answers ping (reach: ping); which system runs was not checked");
+                 "answers ping %s(reach: ping); which system runs was not checked",
+                 target->seen_gone ? "again after it was gone " : "");
         target_finish(target, OUTCOME_FLASHED, NULL);
         return;
     }
-    error_set(&target->reach_error, ERROR_TIMEOUT, "no answer to ping");
+    target->seen_gone |= !answered;
+    error_set(&target->reach_error, ERROR_TIMEOUT, "%s",
+              answered ? "answers ping, and was not seen to go away" : "no answer to ping");
     return_again(target);
 }
 
@@ -235,7 +268,7 @@ static void return_ping(struct target *target)
 {
     const struct target_spec *spec = target->status.spec;
     const char *host = spec->after.host != NULL ? spec->after.host : spec->host;
-    char *args[] = {"ping", "-c", "1", "-W", "2", (char *)host, NULL};
+    char *args[] = {"ping", "-n", "-c", "1", "-W", "1", (char *)host, NULL};
     uv_process_options_t options = {.file = "ping", .args = args, .exit_cb = ping_exit_callback};
     target->ping = calloc(1, sizeof *target->ping);
     if (target->ping == NULL) {
@@ -263,7 +296,7 @@ void target_enter_away(struct target *target)
         target_finish(target, OUTCOME_FLASHED, NULL);
         return;
     }
-    target_timer_start(target, AWAY_MS);
+    target_timer_start(target, target->status.spec->reach == REACH_PING ? PING_AWAY_MS : AWAY_MS);
 }
 
 void target_enter_return(struct target *target)

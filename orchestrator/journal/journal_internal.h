@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of the journal: shared by journal.c (writing) and read.c. */
+#ifndef JOURNAL_JOURNAL_INTERNAL_H
+#define JOURNAL_JOURNAL_INTERNAL_H
+
+#include "journal/journal.h"
+
+#include <sqlite3.h>
+
+enum journal_kind { JOURNAL_TARGET, JOURNAL_IMAGE, JOURNAL_END };
+
+struct journal_write {
+    struct journal_write *next;
+    enum journal_kind kind;
+    char run[PROTOCOL_RUN_ID_MAX + 1];
+    struct journal_target target;
+    char image_id[2 * PROTOCOL_HASH_SIZE + 1];
+    uint64_t ended;
+    int exit_code;
+    struct error err;
+    journal_callback callback;
+    void *arg;
+};
+
+struct journal {
+    char path[4096];
+    sqlite3 *db; /* the thread's, except before the loop runs */
+    uv_thread_t thread;
+    uv_async_t async;
+    unsigned pending; /* writes not yet reported: they keep the loop alive */
+    uv_mutex_t lock;  /* of what follows */
+    uv_cond_t wake;
+    struct journal_write *queue, **queue_end;
+    struct journal_write *written;
+    bool closing;
+};
+
+int journal_fail(const struct journal *journal, struct error *err, const char *what);
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What forbids a flash before anything of the device is touched. */
+#include "target/target.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Guesses for a slow board: its network, its card's writing and reading back; bytes per second. */
+#define SLOW_NETWORK (2u << 20)
+#define SLOW_WRITE   (8u << 20)
+#define SLOW_READ    (16u << 20)
+#define SLOW_REST    60u /* seconds for all else */
+
+enum flash_mode target_wanted_mode(const struct target_env *env, const struct target_spec *spec)
+{
+    if (env->mode != MODE_AUTO)
+        return env->mode;
+    switch (spec->mode) {
+    case INVENTORY_STAGE:
+        return MODE_STAGE;
+    case INVENTORY_STREAM:
+        return MODE_STREAM;
+    default:
+        return MODE_AUTO;
+    }
+}
+
+int target_image_fits(const struct target_status *status, const struct store_info *info,
+                      struct error *err)
+{
+    const struct target_facts *facts = &status->facts;
+    if (info->image_size > facts->disk_size) {
+        error_set(err, ERROR_REFUSED, "the image (%llu bytes) is larger than %s (%llu bytes)",
+                  (unsigned long long)info->image_size, facts->disk,
+                  (unsigned long long)facts->disk_size);
+        return error_remedy(err, "use a smaller image or a larger disk");
+    }
+    const char *machine = info->facts.machine;
+    bool image_arm = strncmp(machine, "arm", 3) == 0;
+    bool device_arm = strncmp(facts->machine, "arm", 3) == 0;
+    bool device_arm64 = strcmp(facts->machine, "aarch64") == 0;
+    bool image_arm64 = strcmp(machine, "aarch64") == 0;
+    if (machine[0] == '\0' || strcmp(machine, facts->machine) == 0 || (image_arm && device_arm) ||
+        (image_arm && device_arm64) || (image_arm64 && device_arm))
+        return 0; /* a 64-bit board may run a 32-bit system, before or after */
+    error_set(err, ERROR_REFUSED, "the image is made for %s, the device is %s", machine,
+              facts->machine);
+    return error_remedy(err, "use the image for this board");
+}
+
+uint64_t target_stream_seconds(const struct store_info *info, uint64_t rate)
+{
+    uint64_t network = rate != 0 && rate < SLOW_NETWORK ? rate : SLOW_NETWORK;
+    return info->wire_bytes / network + info->image_size / SLOW_WRITE +
+           info->image_size / SLOW_READ + SLOW_REST;
+}
+
+int target_may_stream(const struct target_status *status, const struct store_info *info,
+                      uint64_t rate, struct error *err)
+{
+    const struct target_facts *facts = &status->facts;
+    uint64_t seconds = target_stream_seconds(info, rate);
+    if (facts->wifi) {
+        error_set(
+            err, ERROR_REFUSED,
+            "stream mode is not used over Wi-Fi (%s): the link may go away for good and leave "
+            "the disk half-written",
+            facts->interface);
+        return error_remedy(err,
+                            "connect it by cable, or stage: up to %" PRIu64
+                            " MiB of its memory must be free for that",
+                            (info->wire_bytes >> 20) + 1);
+    }
+    if (facts->lease >= 0 && (uint64_t)facts->lease < seconds) {
+        error_set(err, ERROR_REFUSED,
+                  "its address on %s is leased for %" PRId64
+                  " s more, streaming the image may take "
+                  "%" PRIu64 " s",
+                  facts->interface, facts->lease, seconds);
+        return error_remedy(err, "renew the lease or make leases longer on the DHCP server, or use "
+                                 "mode: stage");
+    }
+    return 0;
+}
+
+bool target_is_controller(const char *boot_id)
+{
+    char own[64] = "";
+    FILE *stream = fopen("/proc/sys/kernel/random/boot_id", "re");
+    bool read = stream != NULL && fgets(own, sizeof own, stream) != NULL;
+    if (stream != NULL)
+        fclose(stream);
+    own[strcspn(own, "\r\n")] = '\0';
+    return read && own[0] != '\0' && strcmp(own, boot_id) == 0;
+}

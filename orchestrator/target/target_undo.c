@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Backing out of a target whose disk is as it was: the agent takes its fence down and leaves, then
+ * the stopped services start again (not before: they would find read-only file systems), then the
+ * agent's folder goes. What cannot be done is left out; the outcome stands already.
+ *
+ * | part     | does                      | goes on by                                             |
+ * |----------|---------------------------|--------------------------------------------------------|
+ * | AGENT    | ABORT                     | FAIL (what became of the old system), stream lost, timer
+ * | | SERVICES | the policy's undo         | its verdict (the policy has a deadline of its own) |
+ * | FOLDER   | rm                        | its end, timer                                         |
+ *
+ * A part that needs a connection and has none makes one, once for all of them.
+ */
+#include "target/target_internal.h"
+
+/* A policy's own deadline comes first; this bounds an undo that sets none. */
+#define POLICY_UNDO_TIMEOUT (2u * 60u * 1000u)
+#define CONNECT_GRACE       5000u  /* beyond connect_timeout, which the link keeps itself */
+#define ABORT_TIMEOUT       10000u /* for the agent to end what it is at */
+#define UNFENCE_TIMEOUT     90000u /* swap, remounts and syncs of a slow disk */
+#define FOLDER_TIMEOUT      15000u
+
+static void undo_enter(struct target *target, enum undo_part part);
+
+/* Tries to get a connection for the present part, which is entered again when that has ended. False
+ * when there is one already, or it was tried before. */
+static bool undo_connects(struct target *target)
+{
+    if (target->link != NULL || target->undo_connected)
+        return false;
+    target->undo_connected = target->undo_connecting = true;
+    target->via_lifeline = false;
+    target_enter_connect(target);
+    target_timer_start(target, target->status.spec->connect_timeout + CONNECT_GRACE);
+    return true;
+}
+
+static void undo_agent(struct target *target)
+{
+    bool fenced = target->phase >= PHASE_FENCING;
+    if (!target->has_agent || target->phase == PHASE_FAILED) {
+        undo_enter(target, UNDO_SERVICES);
+        return;
+    }
+    if (target->session == NULL) {
+        /* An agent that has changed nothing leaves by itself after a while. */
+        if ((fenced || target->policy != NULL || target->cut_count > 0) && undo_connects(target))
+            return;
+        if (target->link == NULL && !(fenced && target->lifeline_proven)) {
+            undo_enter(target, UNDO_SERVICES);
+            return;
+        }
+        target_session_open(target, target->link == NULL);
+    }
+    target_timer_start(target, fenced ? UNFENCE_TIMEOUT : ABORT_TIMEOUT);
+    agent_session_request(target->session, FRAME_ABORT);
+}
+
+static void undo_verdict_callback(enum ff_verdict verdict, const char *reason, void *arg)
+{
+    struct target *target = arg;
+    if (verdict != FF_VERDICT_GO)
+        target_log(target, LOG_ERROR, "the stopped services could not be started again: %s",
+                   reason != NULL ? reason : "no reason given");
+    else if (target->policy_can_undo)
+        target_log(target, LOG_INFO, "the %s policy has undone what it did",
+                   target->status.spec->services.policy);
+    undo_enter(target, target_policy_next(target) ? UNDO_SERVICES : UNDO_FOLDER);
+}
+
+static void undo_services(struct target *target)
+{
+    if (target->policy == NULL && !target_policy_next(target))
+        undo_enter(target, UNDO_FOLDER);
+    else if (!undo_connects(
+                 target)) /* without one too: a policy may have stopped things elsewhere */
+        policy_run_undo(target->policy, POLICY_UNDO_TIMEOUT, undo_verdict_callback, target);
+}
+
+static void folder_removed_callback(const struct link_run_result *result, void *arg)
+{
+    (void)result;
+    struct target *target = arg;
+    target->undo_run = NULL;
+    target_finish(target, target->final_outcome, NULL);
+}
+
+static void undo_folder(struct target *target)
+{
+    char command[DEPLOY_REMOVE_SIZE];
+    if (target->link != NULL && target->deployed.directory[0] != '\0')
+        target->undo_run =
+            link_run_command(target->link, deploy_remove_command(&target->deployed, command), NULL,
+                             FOLDER_TIMEOUT, folder_removed_callback, target);
+    if (target->undo_run == NULL)
+        target_finish(target, target->final_outcome, NULL);
+}
+
+static void undo_enter(struct target *target, enum undo_part part)
+{
+    static void (*const enter[])(struct target *) = {
+        [UNDO_AGENT] = undo_agent,
+        [UNDO_SERVICES] = undo_services,
+        [UNDO_FOLDER] = undo_folder,
+    };
+    target->undo_part = part;
+    uv_timer_stop(&target->timer);
+    enter[part](target);
+}
+
+/* --- what happens meanwhile --------------------------------------------------------------- */
+
+void target_enter_undo(struct target *target)
+{
+    target->undo_connecting = false;
+    undo_enter(target, target->undo_part);
+}
+
+void target_undo_answered(struct target *target, const struct fail *fail)
+{
+    if (target->undo_part != UNDO_AGENT || target->undo_connecting)
+        return;
+    target->phase = PHASE_FAILED;
+    if (fail->state == FAIL_REBOOTING) { /* that starts the services as well */
+        target->status.damage = DAMAGE_REBOOTED;
+        target_finish(target, target->final_outcome, NULL);
+        return;
+    }
+    undo_enter(target, UNDO_SERVICES);
+}
+
+void target_undo_fault(struct target *target)
+{
+    if (target->undo_connecting) {
+        target_disconnect(target);
+        target_enter_undo(target); /* it goes on without */
+        return;
+    }
+    switch (target->undo_part) {
+    case UNDO_AGENT:
+        if (target->link != NULL || target->undo_connected)
+            target->has_agent = false; /* nobody is there any more, or nobody who answers */
+        undo_enter(target, UNDO_AGENT);
+        break;
+    case UNDO_SERVICES: /* cut off in the middle: once more, from its beginning */
+        if (target->link == NULL && !target->undo_connected)
+            undo_enter(target, UNDO_SERVICES);
+        break; /* else its commands fail, and it says so */
+    case UNDO_FOLDER:
+        target_finish(target, target->final_outcome, NULL);
+        break;
+    }
+}

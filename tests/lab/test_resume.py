@@ -1,0 +1,159 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The controller is killed (SIGKILL) at many moments of a flash and started again with --resume; the
+network is cut at others. Every device ends up flashed, byte for byte.
+
+    test_resume.py [long]     long: every moment in both modes
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+
+from check import check, console_ends, first_difference, outcomes, same_as_image
+from lab import Lab, require
+
+# What an event stream says when a moment has come: (state or None, word in the activity or a log).
+MOMENTS = {
+    # "head" and "write" are over in a moment on these small disks: a log line marks their begin.
+    "connect": (None, "connecting"), "deploy": (None, "deploying"), "probe": ("probe", "probing"),
+    "compare": ("transfer", "comparing"), "policy": (None, "stopping services"),
+    "fence": (None, "it writes to the disk"), "head": (None, "are silent"), "write": (None, "writing"),
+    "read back": (None, "reading back"), "last head": (None, "writing the head"),
+    "reboot": ("reboot", ""), "boot": ("reachability", ""),
+}
+SHORT_KILLS = [("stage", "compare"), ("stream", "fence"), ("stream", "head"), ("stage", "head"), ("stage", "boot")]
+SHORT_CUTS = [("stream", "head", "reset"), ("stage", "policy", "reset"), ("stream", "head", "pull")]
+
+
+class Flasher:
+    """The program at work, its event stream watched for a moment."""
+
+    def __init__(self, lab, *args):
+        self.lab, self.log = lab, []
+        self.process = lab.popen(lab.fleetflash_argv(*args, "--json", "-v"), stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.errors = []
+        self.reader = threading.Thread(target=lambda: self.errors.extend(self.process.stderr), daemon=True)
+        self.reader.start()
+
+    def wait_for(self, moment):
+        """True when the moment has come, False when the run has ended before."""
+        state, word = MOMENTS[moment]
+        for line in self.process.stdout:
+            event = json.loads(line)
+            self.log.append(line)
+            text = f"{event.get('activity', '')} {event.get('text', '')}"
+            if (state is None or event.get("state") == state) and (word in text):
+                if state is not None or word:
+                    return True
+        return False
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def finish(self, timeout=300):
+        drain = threading.Thread(target=lambda: self.log.extend(self.process.stdout), daemon=True)
+        drain.start()
+        code = self.process.wait(timeout)
+        self.reader.join(5)
+        return code
+
+    def told(self):
+        return "".join(self.errors)
+
+
+class Rounds:
+    """The same devices flashed again and again, old and new image in turn."""
+
+    def __init__(self, lab):
+        self.lab, self.version = lab, "new"
+
+    def inventory(self, mode):
+        device = self.lab.devices[0]
+        other = "old" if self.version == "new" else "new"
+        path = self.lab.inventory(host=lambda d: {"mode": mode, "services": {"policy": "sysv", "stop": ["lab-victim"]},
+                                                  "after": {"host_key": device.host_key_fingerprint(self.version)}},
+                                  defaults={"connect_timeout": "10s", "retries": 6})
+        self.lab.known_hosts(version=other)
+        return path
+
+    def image(self):
+        return self.lab.image("busybox", "mbr-boot", self.version)
+
+    def check_flashed(self, what):
+        raw = self.lab.raw_image("busybox", "mbr-boot", self.version)
+        for d in self.lab.devices:
+            good = d.snapshots and same_as_image(d.snapshots[-1], raw)
+            check(f"{what}: {d.name} runs {self.version}, its disk was the image",
+                  good and d.image_version() == self.version,
+                  first_difference(d.snapshots[-1], raw) + d.console_text()[-2000:] if d.snapshots else "no snapshot")
+            for old in d.snapshots:
+                old.unlink()  # room
+        self.version = "old" if self.version == "new" else "new"
+
+    def kill_at(self, mode, moment):
+        what = f"{mode} mode, killed at {moment}"
+        flasher = Flasher(self.lab, "-i", self.inventory(mode), "--yes", self.image())
+        came = flasher.wait_for(moment)
+        flasher.kill()
+        check(f"{what}: the moment came", came, "".join(flasher.log[-20:]))
+        for attempt in range(2):
+            again = Flasher(self.lab, "--resume")
+            code = again.finish()
+            print(again.told(), flush=True)
+            if code == 0:
+                break
+        check(f"{what}: --resume ends with 0", code == 0, flasher.told() + "".join(again.log[-60:]) + console_ends(self.lab.devices))
+        self.check_flashed(what)
+
+    def cut_at(self, mode, moment, how):
+        what = f"{mode} mode, {how} at {moment}"
+        report = self.lab.dir / "cut.json"
+        flasher = Flasher(self.lab, "-i", self.inventory(mode), "--yes", "--report", report, self.image())
+        check(f"{what}: the moment came", flasher.wait_for(moment), "".join(flasher.log[-20:]))
+        if how == "reset":
+            for d in self.lab.devices:
+                d.reset_tcp()
+        else:
+            for d in self.lab.devices:
+                d.link_down()
+            time.sleep(30)
+            for d in self.lab.devices:
+                d.link_up()
+        code = flasher.finish()
+        print(flasher.told(), flush=True)
+        check(f"{what}: exit code 0", code == 0, "".join(flasher.log[-60:]) + console_ends(self.lab.devices))
+        check(f"{what}: all flashed", set(outcomes(report).values()) == {"flashed"})
+        self.check_flashed(what)
+
+
+def main():
+    require()
+    long = "long" in sys.argv
+    kills = [(m, k) for m in ("stage", "stream") for k in MOMENTS] if long else SHORT_KILLS
+    cuts = [(m, k, h) for m in ("stage", "stream") for k in MOMENTS for h in ("reset", "pull")] if long else SHORT_CUTS
+    with Lab() as lab:
+        for n in (1, 2):
+            lab.device(f"node-{n}", kind="busybox", layout="mbr-boot", mem="128M")
+        lab.boot_all()
+        rounds = Rounds(lab)
+        p = lab.fleetflash("--resume")
+        check("nothing to resume is 0", p.returncode == 0, p.stderr)
+        for kill in kills:
+            rounds.kill_at(*kill)
+        for cut in cuts:
+            rounds.cut_at(*cut)
+        p = lab.fleetflash("--resume")
+        check("nothing is left to resume", p.returncode == 0 and "nothing" in p.stderr, p.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+fleetflash_unit_test(journal_test SOURCES journal_test.c LIBS journal)

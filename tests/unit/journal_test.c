@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the journal has said is on the disk survives the death of its process. */
+#include "journal/journal.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct place {
+    char dir[64], file[128];
+    uv_loop_t loop;
+};
+
+static void place_open(struct place *place)
+{
+    strcpy(place->dir, "/tmp/journal-test-XXXXXX");
+    assert_non_null(mkdtemp(place->dir));
+    snprintf(place->file, sizeof place->file, "%s/journal.sqlite", place->dir);
+    uv_loop_init(&place->loop);
+}
+
+static void place_close(struct place *place)
+{
+    uv_run(&place->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&place->loop), 0);
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", place->dir);
+    assert_int_equal(system(command), 0);
+}
+
+static struct journal *journal_there(struct place *place)
+{
+    struct error err = {0};
+    struct journal *journal = journal_open(&place->loop, place->dir, &err);
+    if (journal == NULL)
+        fail_msg("%s", err.text);
+    return journal;
+}
+
+static void begin(struct journal *journal, const char *id, uint64_t started)
+{
+    struct journal_run run = {.inventory = "/i.yaml", .image = "/x.img", .started = started};
+    strcpy(run.id, id);
+    struct error err = {0};
+    assert_int_equal(journal_begin_run(journal, &run, &err), 0);
+}
+
+static struct journal_target target_at(const char *name, const char *step, const char *outcome)
+{
+    struct journal_target target = {.has_key = true, .port = 4711, .is_root = true, .mode = 2};
+    strcpy(target.name, name);
+    strcpy(target.step, step);
+    strcpy(target.state, "commit");
+    strcpy(target.outcome, outcome);
+    strcpy(target.directory, "/dev/shm/x");
+    memset(target.key, 0x5a, sizeof target.key);
+    return target;
+}
+
+static void written_callback(const struct error *err, void *arg)
+{
+    assert_null(err);
+    (*(unsigned *)arg)++;
+}
+
+static void what_was_written_is_read_back(void **state)
+{
+    (void)state;
+    struct place place;
+    place_open(&place);
+    struct journal *journal = journal_there(&place);
+    begin(journal, "run-1", 10);
+    unsigned written = 0;
+    struct journal_target first = target_at("a", "fence", "");
+    struct journal_target later = target_at("a", "write", "");
+    struct journal_target ended = target_at("b", "done", "flashed");
+    journal_put(journal, "run-1", &first, written_callback, &written);
+    journal_put(journal, "run-1", &later, written_callback, &written);
+    journal_forget(journal_put(journal, "run-1", &ended, written_callback, &written));
+    journal_note_image(journal, "run-1", "abcd");
+    uv_run(&place.loop, UV_RUN_DEFAULT);
+    assert_int_equal(written, 2);
+    journal_close(journal);
+    uv_run(&place.loop, UV_RUN_DEFAULT);
+
+    journal = journal_there(&place);
+    struct journal_run run;
+    struct error err = {0};
+    assert_int_equal(journal_find_run(journal, NULL, false, &run, &err), 1);
+    assert_string_equal(run.id, "run-1");
+    assert_string_equal(run.image_id, "abcd");
+    struct journal_target *targets = NULL;
+    size_t count = 0;
+    assert_int_equal(journal_load_targets(journal, "run-1", &targets, &count, &err), 0);
+    assert_int_equal(count, 2);
+    for (size_t i = 0; i < count; i++) {
+        bool is_a = strcmp(targets[i].name, "a") == 0;
+        assert_string_equal(targets[i].step, is_a ? "write" : "done");
+        assert_int_equal(targets[i].has_key, is_a); /* the secret goes with the outcome */
+        assert_int_equal(targets[i].port, 4711);
+        if (is_a)
+            assert_memory_equal(targets[i].key, later.key, sizeof later.key);
+    }
+    free(targets);
+    journal_close(journal);
+    place_close(&place);
+}
+
+static void the_latest_run_with_something_left_is_found(void **state)
+{
+    (void)state;
+    struct place place;
+    place_open(&place);
+    struct journal *journal = journal_there(&place);
+    static const struct {
+        const char *run, *outcome, *damage;
+    } rows[] = {{"1-left", "", "untouched"},
+                {"2-failed", "failed", "lost"},
+                {"3-waits", "failed", "incomplete"},
+                {"4-good", "flashed", "untouched"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        begin(journal, rows[i].run, i + 1);
+        struct journal_target target = target_at("a", "done", rows[i].outcome);
+        strcpy(target.damage, rows[i].damage);
+        journal_put(journal, rows[i].run, &target, NULL, NULL);
+    }
+    uv_run(&place.loop, UV_RUN_DEFAULT);
+    struct journal_run run;
+    struct error err = {0};
+    assert_int_equal(journal_find_run(journal, NULL, false, &run, &err), 1);
+    assert_string_equal(run.id, "3-waits");
+    assert_int_equal(journal_find_run(journal, NULL, true, &run, &err), 1);
+    assert_string_equal(run.id, "3-waits");
+    assert_int_equal(journal_find_run(journal, "1-left", false, &run, &err), 1);
+    assert_int_equal(journal_find_run(journal, "none", false, &run, &err), 0);
+    struct journal_target *targets = NULL;
+    size_t count = 0;
+    assert_int_equal(journal_load_targets(journal, "3-waits", &targets, &count, &err), 0);
+    assert_true(targets[0].has_key); /* its agent still waits */
+    free(targets);
+    journal_close(journal);
+    place_close(&place);
+}
+
+static void kill_callback(const struct error *err, void *arg)
+{
+    (void)arg;
+    if (err == NULL)
+        kill(getpid(), SIGKILL);
+}
+
+/* The callback is the promise: a process killed in it has left the record behind. */
+static void what_was_promised_survives_sigkill(void **state)
+{
+    (void)state;
+    struct place place;
+    place_open(&place);
+    pid_t child = fork();
+    if (child == 0) {
+        struct journal *journal = journal_there(&place);
+        begin(journal, "run-1", 1);
+        struct journal_target target = target_at("a", "write", "");
+        journal_put(journal, "run-1", &target, kill_callback, NULL);
+        uv_run(&place.loop, UV_RUN_DEFAULT);
+        _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    struct journal *journal = journal_there(&place);
+    struct journal_target *targets = NULL;
+    size_t count = 0;
+    struct error err = {0};
+    assert_int_equal(journal_load_targets(journal, "run-1", &targets, &count, &err), 0);
+    assert_int_equal(count, 1);
+    assert_string_equal(targets[0].step, "write");
+    free(targets);
+    journal_close(journal);
+    place_close(&place);
+}
+
+static void a_damaged_or_foreign_journal_is_refused(void **state)
+{
+    (void)state;
+    struct place place;
+    place_open(&place);
+    struct error err = {0};
+    FILE *file = fopen(place.file, "wb");
+    fputs("this is no database, and it is long enough to be looked at as one.....................",
+          file);
+    fclose(file);
+    assert_null(journal_open(&place.loop, place.dir, &err));
+    assert_int_equal(err.cls, ERROR_IO);
+    assert_non_null(strstr(err.text, place.file));
+    assert_string_not_equal(err.remedy, "");
+    assert_null(journal_open(&place.loop, "/proc/none", &err));
+    assert_int_equal(err.cls, ERROR_IO);
+    place_close(&place);
+}
+
+static void nobody_else_may_read_it(void **state)
+{
+    (void)state;
+    struct place place;
+    place_open(&place);
+    struct journal *journal = journal_there(&place);
+    struct stat st;
+    assert_int_equal(stat(place.file, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    journal_close(journal);
+    place_close(&place);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_written_is_read_back),
+        cmocka_unit_test(the_latest_run_with_something_left_is_found),
+        cmocka_unit_test(what_was_promised_survives_sigkill),
+        cmocka_unit_test(a_damaged_or_foreign_journal_is_refused),
+        cmocka_unit_test(nobody_else_may_read_it),
+    };
+    return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
+}
