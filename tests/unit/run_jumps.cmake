@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+fleetflash_unit_test(run_jumps_test SOURCES run_jumps_test.c ../../orchestrator/run/hosts.c
+                     ../../orchestrator/run/jumps.c LIBS link_ssh inventory)
+target_include_directories(run_jumps_test PRIVATE ${CMAKE_SOURCE_DIR}/orchestrator)
