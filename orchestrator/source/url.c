@@ -61,6 +61,22 @@ out:
     return result;
 }
 
+char *url_without(const char *url, size_t count)
+{
+    CURLU *parsed = curl_url();
+    char *path = NULL, *result = NULL;
+    if (parsed != NULL && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK)
+        path = part_copy(parsed, CURLUPART_PATH);
+    if (path != NULL && strlen(path) > count) {
+        path[strlen(path) - count] = '\0';
+        if (curl_url_set(parsed, CURLUPART_PATH, path, 0) == CURLUE_OK)
+            result = part_copy(parsed, CURLUPART_URL);
+    }
+    free(path);
+    curl_url_cleanup(parsed);
+    return result;
+}
+
 char *url_base_name(const char *url)
 {
     CURLU *parsed = curl_url();

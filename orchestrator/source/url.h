@@ -4,6 +4,7 @@
 #define SOURCE_URL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* http:// or https:// */
 bool url_is_http(const char *text);
@@ -16,6 +17,10 @@ char *url_display(const char *url);
  * that file in place of the path's last part. The query (a token, say) is kept. The caller frees;
  * NULL when it is no address or memory is short. */
 char *url_beside(const char *url, const char *file, const char *ending);
+
+/* The address without the last count characters of its path (an ending of plain ASCII). The caller
+ * frees; NULL as above. */
+char *url_without(const char *url, size_t count);
 
 /* The last part of its path, decoded; the caller frees. */
 char *url_base_name(const char *url);

@@ -22,6 +22,7 @@ struct piece {
     struct piece *next;
     uint32_t index;
     size_t size;
+    bool unmapped; /* says the block map */
     uint8_t data[STORE_BLOCK_SIZE];
 };
 
@@ -73,6 +74,11 @@ static int piece_encode(const struct build *build, struct build_worker *worker,
     memset(&stored->place, 0, sizeof stored->place);
     stored->entry.wire_size = 0;
     bool zero = is_zero(piece->data, piece->size);
+    /* What holds data is never left out, whatever a map says. */
+    if (zero && piece->unmapped) {
+        memset(stored->entry.hash, 0, PROTOCOL_HASH_SIZE);
+        return 0;
+    }
     if (zero && piece->size == STORE_BLOCK_SIZE) {
         memcpy(stored->entry.hash, build->zero_hash, PROTOCOL_HASH_SIZE);
         return 0;
@@ -238,7 +244,7 @@ static int opening_feed(struct opening *opening, struct decoder *decoder, struct
 }
 
 static int decode_all(struct build *build, struct decoder *decoder, struct source *source,
-                      struct opening *opening, struct error *err)
+                      struct bmap *bmap, struct opening *opening, struct error *err)
 {
     uint64_t size = 0;
     for (bool last = false; !last;) {
@@ -252,6 +258,7 @@ static int decode_all(struct build *build, struct decoder *decoder, struct sourc
             return -1;
         piece->size = (size_t)got;
         piece->index = (uint32_t)(size / STORE_BLOCK_SIZE);
+        piece->unmapped = bmap != NULL && bmap_is_unmapped(bmap, size, piece->size);
         last = piece->size < STORE_BLOCK_SIZE;
         size += piece->size;
         atomic_store(&build->progress->decoded, size);
@@ -261,10 +268,14 @@ static int decode_all(struct build *build, struct decoder *decoder, struct sourc
         if (size > SPOOL_IMAGE_MAX)
             return error_set(err, ERROR_USAGE, "%s is larger than %llu TiB when decoded",
                              source->name, (unsigned long long)(SPOOL_IMAGE_MAX >> 40));
+        if (bmap != NULL && bmap_feed(bmap, piece->data, piece->size, err) < 0)
+            return -1;
         if (piece->size > 0 && give_full(build, piece, err) < 0)
             return -1;
     }
     build->spool->head.image_size = size;
+    if (bmap != NULL && bmap_finish(bmap, err) < 0)
+        return -1;
     return image_judge_size(size, source->name, decoder_format(decoder), err);
 }
 
@@ -291,8 +302,9 @@ static void build_init(struct build *build, struct piece *pieces)
                        0);
 }
 
-int build_blocks(struct decoder *decoder, struct source *source, struct spool *spool,
-                 struct cache *cache, struct build_progress *progress, struct error *err)
+int build_blocks(struct decoder *decoder, struct source *source, struct bmap *bmap,
+                 struct spool *spool, struct cache *cache, struct build_progress *progress,
+                 struct error *err)
 {
     struct build build = {.spool = spool, .cache = cache, .progress = progress};
     struct piece *pieces = malloc(PIECES * sizeof *pieces);
@@ -312,7 +324,7 @@ int build_blocks(struct decoder *decoder, struct source *source, struct spool *s
     if (started == 0)
         error_set(&mine, ERROR_IO, "cannot start a thread");
     else
-        result = decode_all(&build, decoder, source, &opening, &mine);
+        result = decode_all(&build, decoder, source, bmap, &opening, &mine);
     if (result < 0 && mine.cls != ERROR_NONE)
         build_fail(&build, &mine);
     build_end(&build);

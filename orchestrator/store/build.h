@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "decoder/decoder.h"
+#include "store/bmap.h"
 #include "store/cache.h"
 #include "store/spool.h"
 
@@ -23,9 +24,11 @@ struct build_progress {
 
 /* Decodes everything there is and stores it in spool (initialised, empty), whose head gets
  * image_size and data_end. Looks at the image's first MiB early, so that something that is no disk
- * image is refused soon. Unused cached images make room where the file system is full. 0 or -1 with
- * err. */
-int build_blocks(struct decoder *decoder, struct source *source, struct spool *spool,
-                 struct cache *cache, struct build_progress *progress, struct error *err);
+ * image is refused soon. The image must be what bmap (NULL: none) says; blocks of zeros that it
+ * does not map become unmapped ones. Unused cached images make room where the file system is full.
+ * 0 or -1 with err. */
+int build_blocks(struct decoder *decoder, struct source *source, struct bmap *bmap,
+                 struct spool *spool, struct cache *cache, struct build_progress *progress,
+                 struct error *err);
 
 #endif

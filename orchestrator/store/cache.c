@@ -215,9 +215,9 @@ void cache_remember(struct cache *cache, const struct source_identity *identity,
     note_write(cache, key, "source", sha256);
 }
 
-static void spool_name(char name[96], const char *sha256, uint64_t size)
+static void spool_name(char name[CACHE_NAME_MAX], const char *content, uint64_t size)
 {
-    snprintf(name, 96, "%.64s-%llu.spool", sha256, (unsigned long long)size);
+    snprintf(name, CACHE_NAME_MAX, "%.90s-%llu.spool", content, (unsigned long long)size);
 }
 
 struct size_search {
@@ -240,10 +240,10 @@ bool cache_has_size(struct cache *cache, uint64_t size)
     return search.found;
 }
 
-int cache_find(struct cache *cache, const char *sha256, uint64_t size)
+int cache_find(struct cache *cache, const char *content, uint64_t size)
 {
-    char name[96];
-    spool_name(name, sha256, size);
+    char name[CACHE_NAME_MAX];
+    spool_name(name, content, size);
     int fd = openat(cache->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return -1;
@@ -252,10 +252,10 @@ int cache_find(struct cache *cache, const char *sha256, uint64_t size)
     return fd;
 }
 
-void cache_remove(struct cache *cache, const char *sha256, uint64_t size)
+void cache_remove(struct cache *cache, const char *content, uint64_t size)
 {
-    char name[96];
-    spool_name(name, sha256, size);
+    char name[CACHE_NAME_MAX];
+    spool_name(name, content, size);
     unlinkat(cache->dir_fd, name, 0);
 }
 
@@ -326,12 +326,12 @@ int cache_begin_unnamed(struct cache *cache, struct cache_partial *partial, stru
     return 0;
 }
 
-int cache_commit(struct cache *cache, struct cache_partial *partial, const char *sha256,
+int cache_commit(struct cache *cache, struct cache_partial *partial, const char *content,
                  uint64_t size, struct error *err)
 {
-    char name[96];
+    char name[CACHE_NAME_MAX];
     if (partial->name[0] != '\0') {
-        spool_name(name, sha256, size);
+        spool_name(name, content, size);
         if (renameat(cache->dir_fd, partial->name, cache->dir_fd, name) < 0)
             return cache_write_failed(cache, errno, 0, err);
         fsync(cache->dir_fd);

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #define CACHE_LIMIT_DEFAULT (20ull << 30)
+#define CACHE_NAME_MAX      128u /* of a file in the directory */
 
 struct cache {
     int dir_fd;
@@ -24,8 +25,8 @@ struct cache {
 
 /* A spool file being built: exclusively locked, thrown away unless committed. */
 struct cache_partial {
-    int fd;        /* the cache's until commit hands it out */
-    char name[96]; /* "": it has no name (--no-cache) */
+    int fd;                    /* the cache's until commit hands it out */
+    char name[CACHE_NAME_MAX]; /* "": it has no name (--no-cache) */
 };
 
 /* Creates the directory where needed (0700) and removes what dead processes left. 0 or -1 with err.
@@ -53,12 +54,16 @@ void cache_note_verified(struct cache *cache, const char *sha256, const char *ta
  * before decoding it. */
 bool cache_has_size(struct cache *cache, uint64_t size);
 
+/* What a spool file was made from: the source's sha256 and, where there was one, the key of its
+ * block map. */
+#define CACHE_CONTENT_MAX 96u
+
 /* The finished spool file for this content, locked against eviction as long as it is open; -1:
  * none. */
-int cache_find(struct cache *cache, const char *sha256, uint64_t size);
+int cache_find(struct cache *cache, const char *content, uint64_t size);
 
 /* Removes it: it was found damaged. */
-void cache_remove(struct cache *cache, const char *sha256, uint64_t size);
+void cache_remove(struct cache *cache, const char *content, uint64_t size);
 
 /* Starts a file. Where another process builds from the same source, waits for it and returns 0:
  * look again. 1: partial is ready; -1 with err (ERROR_CANCELLED too). identity may be unknown (a
@@ -70,7 +75,7 @@ int cache_begin(struct cache *cache, const struct source_identity *identity,
 int cache_begin_unnamed(struct cache *cache, struct cache_partial *partial, struct error *err);
 
 /* Gives the finished file its name and hands out its descriptor. Returns it or -1 with err. */
-int cache_commit(struct cache *cache, struct cache_partial *partial, const char *sha256,
+int cache_commit(struct cache *cache, struct cache_partial *partial, const char *content,
                  uint64_t size, struct error *err);
 
 /* Removes it. Harmless after commit. */

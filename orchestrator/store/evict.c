@@ -13,7 +13,7 @@
 #define LISTED_MAX 4096u
 
 struct listed {
-    char name[96];
+    char name[CACHE_NAME_MAX];
     struct timespec used;
     uint64_t size;
 };

@@ -3,6 +3,7 @@
 
 #include "source/checksum.h"
 #include "source/signature.h"
+#include "store/bmap.h"
 #include "store/cache.h"
 #include "store/view.h"
 
@@ -20,6 +21,7 @@ struct prepare {
     struct build_progress *progress;
     int cancel_fd;
     struct checksum expected;
+    struct bmap *bmap;           /* NULL: none is there */
     struct signature *signature; /* NULL: none is wanted */
     struct cache cache;
     struct cache_partial partial;
@@ -45,6 +47,10 @@ static int info_fill(struct prepare *prepare, struct error *err)
     info->block_count = head->block_count;
     info->zero_blocks = head->zero_blocks;
     info->wire_bytes = head->wire_bytes;
+    for (uint32_t i = 0; i < info->block_count; i++)
+        info->unmapped_blocks +=
+            sodium_is_zero(store->spool.entries[i].hash, PROTOCOL_HASH_SIZE) != 0;
+    info->zero_blocks -= info->unmapped_blocks;
     memcpy(info->image_id, head->image_id, sizeof info->image_id);
     strcpy(info->facts.format, head->format);
     sodium_bin2hex(info->facts.sha256, sizeof info->facts.sha256, head->source_sha256,
@@ -137,18 +143,28 @@ static int content_known(struct prepare *prepare, char sha256[65], struct error 
     return source_reopen(prepare, err) < 0 ? -1 : 1;
 }
 
+/* The name of what the store is made from. */
+static void content_name(const struct prepare *prepare, const char *sha256,
+                         char content[CACHE_CONTENT_MAX])
+{
+    const char *map = prepare->bmap != NULL ? prepare->bmap->key : "";
+    snprintf(content, CACHE_CONTENT_MAX, "%.64s%s%s", sha256, *map != '\0' ? "+" : "", map);
+}
+
 /* Opens and checks the spool file of a content. 1 done, 0 there is none (any more), -1 err. */
 static int cached_open(struct prepare *prepare, const char *sha256, struct error *err)
 {
     struct error damage = {0};
     struct store *store = prepare->store;
+    char content[CACHE_CONTENT_MAX];
     uint64_t size = prepare->source->size;
-    int fd = cache_find(&prepare->cache, sha256, size);
+    content_name(prepare, sha256, content);
+    int fd = cache_find(&prepare->cache, content, size);
     if (fd < 0)
         return 0;
     if (spool_load(&store->spool, fd, &damage) < 0) {
         close(fd);
-        cache_remove(&prepare->cache, sha256, size);
+        cache_remove(&prepare->cache, content, size);
         return 0;
     }
     atomic_store(&prepare->progress->done, 0);
@@ -165,7 +181,7 @@ static int cached_open(struct prepare *prepare, const char *sha256, struct error
         *err = damage;
         return -1;
     }
-    cache_remove(&prepare->cache, sha256, size);
+    cache_remove(&prepare->cache, content, size);
     atomic_store(&prepare->progress->total, prepare->source->size);
     return 0;
 }
@@ -208,7 +224,8 @@ static int build_contents(struct prepare *prepare, char sha256[65], struct error
         return -1;
     spool_init(spool, prepare->partial.fd, STORE_BLOCK_SIZE);
     snprintf(spool->head.format, sizeof spool->head.format, "%s", decoder_format(decoder));
-    int result = build_blocks(decoder, source, spool, &prepare->cache, prepare->progress, err);
+    int result = build_blocks(decoder, source, prepare->bmap, spool, &prepare->cache,
+                              prepare->progress, err);
     decoder_close(decoder);
     if (result < 0 || source_check(source, err) < 0)
         return -1;
@@ -232,7 +249,9 @@ static int build_store(struct prepare *prepare, struct error *err)
     if (info_fill(prepare, err) < 0)
         return -1;
     uint64_t size = spool->head.source_size;
-    int fd = cache_commit(&prepare->cache, &prepare->partial, sha256, size, err);
+    char content[CACHE_CONTENT_MAX];
+    content_name(prepare, sha256, content);
+    int fd = cache_commit(&prepare->cache, &prepare->partial, content, size, err);
     if (fd < 0)
         return -1;
     spool->fd = fd;
@@ -261,7 +280,8 @@ static int prepare_run(struct prepare *prepare, struct error *err)
                                             prepare->cancel_fd, err);
         if (prepare->signature == NULL)
             return -1;
-    }
+    } else if (bmap_find(options->image, prepare->cancel_fd, &prepare->bmap, err) < 0)
+        return -1; /* nobody signed a map: it has no say about a signed image */
     atomic_store(&prepare->progress->total, prepare->source->size);
     if (options->no_cache) {
         if (cache_begin_unnamed(&prepare->cache, &prepare->partial, err) < 0)
@@ -297,6 +317,7 @@ struct store *prepare_store(const struct store_options *options, struct build_pr
         store_discard(prepare.store);
         prepare.store = NULL;
     }
+    bmap_free(prepare.bmap);
     signature_close(prepare.signature);
     cache_close(&prepare.cache);
     source_close(prepare.source);

@@ -71,7 +71,8 @@ struct store_info {
     uint32_t block_size;
     uint32_t block_count;
     uint32_t zero_blocks;
-    uint64_t wire_bytes; /* sum of wire sizes: what a full flash sends */
+    uint32_t unmapped_blocks; /* by the block map: neither sent nor written nor compared */
+    uint64_t wire_bytes;      /* sum of wire sizes: what a full flash sends */
     uint8_t image_id[PROTOCOL_HASH_SIZE];
     char signers[160]; /* whose signatures were verified, now or earlier; "": none were wanted */
     bool from_cache;   /* nothing was decoded or compressed */
@@ -96,8 +97,8 @@ struct store_job *store_prepare(uv_loop_t *loop, const struct store_options *opt
 void store_job_cancel(struct store_job *job);
 
 const struct store_info *store_info(const struct store *store);
-/* Hash and wire size (0: a block of zeros) of block index (< block_count); what MANIFEST_HASHES
- * carries. */
+/* Hash (all zeros: unmapped) and wire size (0: a block of zeros, or unmapped) of block index (<
+ * block_count); what MANIFEST_HASHES carries. */
 const struct manifest_entry *store_entry(const struct store *store, uint32_t index);
 
 /* Asks for a block as it goes on the wire. The callback gets a buffer (it takes its own reference

@@ -45,7 +45,7 @@ void scratch_leave(void)
 
 void shell(const char *format, ...)
 {
-    char command[2048];
+    char command[8192];
     va_list args;
     va_start(args, format);
     vsnprintf(command, sizeof command, format, args);
