@@ -31,6 +31,7 @@ static void drop_manifest(struct flash *flash)
     flash->staged = NULL;
     flash->pool = NULL;
     flash->staged_count = 0;
+    memset(flash->tail, 0, sizeof flash->tail);
     flash->entries_filled = 0;
 }
 
@@ -54,7 +55,7 @@ int flash_set_manifest(struct flash *flash, const struct manifest *manifest, str
 {
     drop_manifest(flash);
     flash->manifest = *manifest;
-    flash->entries = malloc((size_t)manifest->block_count * sizeof *flash->entries);
+    flash->entries = reallocarray(NULL, manifest->block_count, sizeof *flash->entries);
     flash->state = calloc(manifest->block_count, 1);
     if (flash->entries == NULL || flash->state == NULL)
         return fault_set(fail, FAILCODE_MEMORY, "no memory for the hashes of %u blocks",
@@ -62,6 +63,7 @@ int flash_set_manifest(struct flash *flash, const struct manifest *manifest, str
     flash->head_blocks = (FLASH_HEAD_SIZE + manifest->block_size - 1) / manifest->block_size;
     if (flash->head_blocks > manifest->block_count)
         flash->head_blocks = manifest->block_count;
+    flash->tail_first = manifest->block_count;
     uint8_t *zeros = calloc(1, manifest->block_size);
     if (zeros == NULL)
         return fault_set(fail, FAILCODE_MEMORY, "out of memory");
@@ -112,6 +114,34 @@ uint32_t flash_block_size(const struct flash *flash, uint32_t index)
 bool flash_is_unmapped(const struct flash *flash, uint32_t index)
 {
     return sodium_is_zero(flash->entries[index].hash, PROTOCOL_HASH_SIZE) != 0;
+}
+
+void flash_set_tail(struct flash *flash, uint64_t disk_size, uint32_t sector)
+{
+    const struct manifest *manifest = &flash->manifest;
+    uint64_t table = (uint64_t)FLASH_TAIL_SECTORS * sector;
+    flash->tail_first = manifest->block_count;
+    if (disk_size < table || manifest->image_size <= disk_size - table)
+        return;
+    uint32_t first = (uint32_t)((disk_size - table) / manifest->block_size);
+    flash->tail_first = first > flash->head_blocks ? first : flash->head_blocks;
+}
+
+bool flash_is_withheld(const struct flash *flash, uint32_t index)
+{
+    return index < flash->head_blocks || index >= flash->tail_first;
+}
+
+bool flash_is_staging(const struct flash *flash, uint32_t index)
+{
+    return index < flash->staged_count || index >= flash->tail_first;
+}
+
+struct staged **flash_slot(struct flash *flash, uint32_t index)
+{
+    if (index < flash->staged_count)
+        return &flash->staged[index];
+    return index >= flash->tail_first ? &flash->tail[index - flash->tail_first] : NULL;
 }
 
 bool flash_is_zero(const struct flash *flash, uint32_t index)
@@ -185,7 +215,8 @@ int flash_prepare_pool(struct flash *flash, struct fail *fail)
 void flash_need(struct flash *flash, uint32_t index)
 {
     pthread_mutex_lock(&flash->lock);
-    bool held = index < flash->staged_count && flash->staged[index] != NULL;
+    struct staged **slot = flash_slot(flash, index);
+    bool held = slot != NULL && *slot != NULL;
     if (!held && !(flash->state[index] & BLOCK_NEED)) {
         flash->state[index] |= BLOCK_NEED;
         flash->need_count++;
@@ -229,7 +260,8 @@ uint64_t flash_bytes_written(struct flash *flash)
 struct staged *flash_staged(struct flash *flash, uint32_t index)
 {
     pthread_mutex_lock(&flash->lock);
-    struct staged *staged = index < flash->staged_count ? flash->staged[index] : NULL;
+    struct staged **slot = flash_slot(flash, index);
+    struct staged *staged = slot != NULL ? *slot : NULL;
     pthread_mutex_unlock(&flash->lock);
     return staged;
 }
@@ -238,10 +270,10 @@ int flash_keep(struct flash *flash, uint32_t index, const uint8_t *data, struct 
 {
     pthread_mutex_lock(&flash->lock);
     int status = 0;
-    if (flash->staged[index] == NULL) {
-        flash->staged[index] =
-            arena_add(&flash->arena, data, flash_block_size(flash, index), ENCODING_RAW, fail);
-        status = flash->staged[index] == NULL ? -1 : 0;
+    struct staged **slot = flash_slot(flash, index);
+    if (*slot == NULL) {
+        *slot = arena_add(&flash->arena, data, flash_block_size(flash, index), ENCODING_RAW, fail);
+        status = *slot == NULL ? -1 : 0;
     }
     pthread_mutex_unlock(&flash->lock);
     return status;
@@ -341,6 +373,27 @@ int flash_commit(struct flash *flash, struct fail *fail)
     flash->arena.floor = 0; /* from here on there is no way back, only out of memory */
     pthread_mutex_unlock(&flash->lock);
     return cancelled ? -1 : 0;
+}
+
+void flash_restart(struct flash *flash)
+{
+    pthread_mutex_lock(&flash->lock);
+    flash->need_count = 0;
+    for (uint32_t i = 0; i < flash->manifest.block_count; i++) {
+        uint8_t clear = BLOCK_WANTED | BLOCK_BAD_MASK;
+        if (!flash_is_staging(flash, i))
+            clear |= BLOCK_NEED; /* asked for again when its turn comes */
+        flash->state[i] &= (uint8_t)~clear;
+        flash->need_count += (flash->state[i] & BLOCK_NEED) != 0;
+    }
+    flash->wanted_count = 0;
+    flash->wanted_bytes = 0;
+    flash->want_cursor = 0;
+    flash->ready_first = flash->ready_count = 0;
+    flash->pool_free_count = flash->pool == NULL ? 0 : FLASH_POOL_MAX;
+    for (unsigned i = 0; i < flash->pool_free_count; i++)
+        flash->pool_free[i] = flash->pool + i * (size_t)flash->manifest.block_size;
+    pthread_mutex_unlock(&flash->lock);
 }
 
 void flash_resume(struct flash *flash)

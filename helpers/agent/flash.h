@@ -15,8 +15,10 @@
 #include <stdatomic.h>
 
 #define FLASH_HEAD_SIZE                                                                            \
-    (1024u * 1024u) /* erased first, written last; rounded up to whole blocks                      \
-                     */
+    (1024u * 1024u)            /* erased first, written last; rounded up to whole blocks           \
+                                */
+#define FLASH_TAIL_SECTORS 33u /* a backup GPT: 32 of entries and the header (UEFI 2.10, 5.3) */
+#define FLASH_TAIL_MAX     4u /* blocks that these touch at most: 33 sectors of 4096, 64 KiB each */
 #define FLASH_POOL_MAX     16u
 #define FLASH_STAGE_WINDOW (4u * 1024u * 1024u) /* wire bytes under way in stage mode */
 #define FLASH_BAD_MAX      3u                   /* wrong arrivals of one block before giving up */
@@ -44,14 +46,17 @@ struct flash {
     struct manifest manifest;
     struct manifest_entry *entries;
     uint32_t entries_filled; /* in order, 0 … block_count */
-    uint32_t head_blocks;
+    uint32_t head_blocks;    /* withheld to the very end */
+    uint32_t tail_first;     /* from here on as well: they hold the disk's backup partition table */
     uint8_t zero_hash[PROTOCOL_HASH_SIZE], tail_zero_hash[PROTOCOL_HASH_SIZE];
     bool force;
 
     /* Under lock. */
     uint8_t *state;
     struct staged **staged; /* staged_count entries */
-    uint32_t staged_count;  /* blocks below this index are staged, the others go to the pool */
+    uint32_t staged_count;  /* blocks below this index are staged, and those of the tail; the others
+                               go to the pool */
+    struct staged *tail[FLASH_TAIL_MAX]; /* of those that staged does not hold */
     struct arena arena;
     uint32_t need_count;   /* blocks with NEED */
     uint32_t wanted_count; /* … that were asked for */
@@ -91,7 +96,17 @@ bool flash_matches(const struct flash *flash, uint32_t index, const uint8_t *dat
 /* Wire bytes of all blocks that have to travel, and how many these are. */
 uint64_t flash_wire_total(const struct flash *flash, uint32_t *blocks);
 
-/* Blocks below count will be staged in locked memory. */
+/* Finds out which blocks are the tail, once the disk is known; before anything is staged. */
+void flash_set_tail(struct flash *flash, uint64_t disk_size, uint32_t sector);
+/* Head or tail: erased first, written last. */
+bool flash_is_withheld(const struct flash *flash, uint32_t index);
+/* Held in locked memory until it is written (else it goes through the pool). Under lock, or on the
+ * worker. */
+bool flash_is_staging(const struct flash *flash, uint32_t index);
+/* Where the staged block is or will be; NULL: it is not one that is staged. Under lock. */
+struct staged **flash_slot(struct flash *flash, uint32_t index);
+
+/* Blocks below count, and the tail, will be staged in locked memory. */
 int flash_prepare_staging(struct flash *flash, uint32_t count, struct fail *fail);
 int flash_prepare_pool(struct flash *flash, struct fail *fail);
 
@@ -103,7 +118,7 @@ uint8_t flash_state(struct flash *flash, uint32_t index);
 void flash_count_written(struct flash *flash, uint64_t bytes);
 uint64_t flash_bytes_written(struct flash *flash);
 struct staged *flash_staged(struct flash *flash, uint32_t index);
-/* Keeps a block's plain bytes in locked memory (blocks below staged_count). */
+/* Keeps a block's plain bytes in locked memory (blocks that are staged). */
 int flash_keep(struct flash *flash, uint32_t index, const uint8_t *data, struct fail *fail);
 
 /* Waits until nothing is needed any more. -1: cancelled (fail says why). */
@@ -118,6 +133,9 @@ bool flash_abort(struct flash *flash, const struct fail *fault);
 void flash_cancel(struct flash *flash, const struct fail *fault);
 /* The worker is about to write the first byte: 0, or -1 when it was told to give up. */
 int flash_commit(struct flash *flash, struct fail *fail);
+/* Before a write begins anew: what an earlier one asked for and did not use is forgotten. No job
+ * may run, and the caller must be the thread that takes blocks in. */
+void flash_restart(struct flash *flash);
 /* Before a new job: forgets a cancellation. */
 void flash_resume(struct flash *flash);
 bool flash_is_cancelled(struct flash *flash, struct fail *fail);

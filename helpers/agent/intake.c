@@ -24,7 +24,7 @@ void intake_free(struct intake *intake)
 /* Under lock: may one more block be under way? */
 static bool has_room(const struct flash *flash, uint32_t index)
 {
-    if (index < flash->staged_count)
+    if (flash_is_staging(flash, index))
         return flash->wanted_bytes < FLASH_STAGE_WINDOW;
     return flash->wanted_count < flash->pool_free_count;
 }
@@ -118,8 +118,9 @@ static int accept_block(struct flash *flash, const struct block_header *block, c
 {
     uint32_t i = block->index;
     if (pool_buffer == NULL) {
-        flash->staged[i] = arena_add(&flash->arena, data, size, block->encoding, fail);
-        if (flash->staged[i] == NULL)
+        struct staged **slot = flash_slot(flash, i);
+        *slot = arena_add(&flash->arena, data, size, block->encoding, fail);
+        if (*slot == NULL)
             return -1;
     } else {
         unsigned slot = (flash->ready_first + flash->ready_count) % FLASH_POOL_MAX;
@@ -153,7 +154,7 @@ int intake_block(struct intake *intake, const struct block_header *block, const 
     if (wanted) {
         flash->tally.blocks_received++;
         flash->tally.bytes_received += size;
-        if (i >= flash->staged_count)
+        if (!flash_is_staging(flash, i))
             out = flash->pool_free[--flash->pool_free_count]; /* has_room kept one for it */
     }
     pthread_mutex_unlock(&flash->lock);

@@ -108,8 +108,10 @@ static int job_scan(void *arg)
         work->fail = agent->target.refusal;
         return -1;
     }
-    if (check_sizes(agent, &work->fail) != 0 ||
-        scan_init(&scan, &agent->disk, &agent->flash, &work->fail) != 0)
+    if (check_sizes(agent, &work->fail) != 0)
+        return -1;
+    flash_set_tail(&agent->flash, agent->disk.size, agent->disk.logical_sector);
+    if (scan_init(&scan, &agent->disk, &agent->flash, &work->fail) != 0)
         return -1;
     int status = scan_and_choose(agent, work, &scan);
     scan_free(&scan);
@@ -181,6 +183,13 @@ bool jobs_start(struct agent *agent, enum agent_job job)
     agent->work.agent = agent;
     memset(&agent->work.fail, 0, sizeof agent->work.fail);
     flash_resume(&agent->flash);
+    if (job == JOB_WRITE) {
+        /* Perhaps not for the first time: then neither what it asked for nor why it failed counts.
+         */
+        flash_restart(&agent->flash);
+        memset(&agent->fail, 0, sizeof agent->fail);
+        agent->failing = false;
+    }
     agent->job = job;
     return worker_run(&agent->worker, (int)job, functions[job], &agent->work);
 }

@@ -9,9 +9,9 @@
 #include <string.h>
 #include <zstd.h>
 
-#define ROUNDS_MAX         3u  /* of repairs after reading back */
-#define WRITE_TRIES        3u  /* of one write that the disk refuses */
-#define BACKUP_GPT_SECTORS 33u /* 32 of entries and the header (UEFI 2.10, 5.3) */
+#define ZERO_STEP   (64u * 1024u * 1024u)
+#define ROUNDS_MAX  3u /* of repairs after reading back */
+#define WRITE_TRIES 3u /* of one write that the disk refuses */
 
 static uint64_t offset_of(const struct writer *w, uint32_t index)
 {
@@ -103,12 +103,13 @@ static int compare(struct writer *w, uint32_t first, uint32_t end, struct fail *
             uint32_t i = first + k;
             if (!chunk.compared[k])
                 continue;
-            bool head = i < flash->head_blocks, zero = flash_is_zero(flash, i);
+            bool zero = flash_is_zero(flash, i);
             flash_set_state(flash, i, chunk.same[k] ? BLOCK_SAME : 0, BLOCK_SAME);
-            /* The head is erased though it may be right: what it holds is kept for the end. */
-            if (head && chunk.same[k] && !zero && flash_keep(flash, i, chunk.data[k], fail) != 0)
+            /* Head and tail are erased though they may be right: what they hold is kept. */
+            if (flash_is_withheld(flash, i) && chunk.same[k] && !zero &&
+                flash_keep(flash, i, chunk.data[k], fail) != 0)
                 return -1;
-            if (!chunk.same[k] && !zero && i < flash->staged_count)
+            if (!chunk.same[k] && !zero && flash_is_staging(flash, i))
                 flash_need(flash, i);
         }
         first += chunk.count;
@@ -124,10 +125,12 @@ static int prepare(struct writer *w, struct fail *fail)
     atomic_store(&flash->done, 0);
     atomic_store(&flash->total, count);
     if (w->fresh) {
-        for (uint32_t i = 0; i < flash->staged_count; i++)
-            if (!flash_is_unmapped(flash, i) && !flash_is_zero(flash, i))
+        for (uint32_t i = 0; i < count; i++)
+            if (flash_is_staging(flash, i) && !flash_is_unmapped(flash, i) &&
+                !flash_is_zero(flash, i))
                 flash_need(flash, i);
-    } else if (compare(w, 0, w->stage ? count : flash->head_blocks, fail) != 0) {
+    } else if (compare(w, 0, w->stage ? count : flash->head_blocks, fail) != 0 ||
+               (!w->stage && compare(w, flash->tail_first, count, fail) != 0)) {
         return -1;
     }
     return flash_wait_held(flash, fail);
@@ -171,73 +174,103 @@ static uint64_t head_size(const struct writer *w)
     return size < whole ? size : whole;
 }
 
-/* A backup table at the disk's end that the image does not cover would bring the old one back. */
-static int erase_backup_table(struct writer *w, struct fail *fail)
+static int check_zeros(struct writer *w, uint64_t from, uint64_t to, struct fail *fail)
 {
-    uint64_t size = w->disk->size, sector = w->disk->logical_sector, align = w->disk->align;
-    uint64_t image_end = (w->flash->manifest.image_size + align - 1) / align * align;
-    if (size < (BACKUP_GPT_SECTORS + 1) * sector)
-        return 0;
-    uint64_t last = (size - sector) / align * align, start;
-    if (image_end >= size ||
-        disk_read(w->disk, w->block, align > sector ? align : sector, last) != 0)
-        return 0;
-    if (memcmp(w->block + (size - sector - last), "EFI PART", 8) != 0)
-        return 0;
-    start = (size - BACKUP_GPT_SECTORS * sector) / align * align;
-    start = start > image_end ? start : image_end;
-    report_log(w->report, LOG_INFO, "the old backup partition table at the disk's end is erased");
-    if (disk_zero(w->disk, start, size - start, w->scan.buffer, SCAN_CHUNK) != 0)
-        return io_fault(w, "zero", start, fail);
-    return 0;
-}
-
-static int erase_head(struct writer *w, struct fail *fail)
-{
-    uint64_t size = head_size(w);
-    w->destroyed = true;
-    for (uint32_t i = 0; i < w->flash->head_blocks; i++)
-        flash_set_state(w->flash, i, 0, BLOCK_SAME);
-    if (disk_zero(w->disk, 0, size, w->scan.buffer, SCAN_CHUNK) != 0)
-        return io_fault(w, "zero", 0, fail);
-    if (erase_backup_table(w, fail) != 0)
-        return -1;
-    if (disk_flush(w->disk) != 0)
-        return io_fault(w, "flush", 0, fail);
-    for (uint64_t at = 0; at < size; at += SCAN_CHUNK) {
-        size_t n = size - at < SCAN_CHUNK ? (size_t)(size - at) : SCAN_CHUNK;
+    for (uint64_t at = from; at < to; at += SCAN_CHUNK) {
+        size_t n = to - at < SCAN_CHUNK ? (size_t)(to - at) : SCAN_CHUNK;
         if (disk_read(w->disk, w->scan.buffer, n, at) != 0)
             return io_fault(w, "read", at, fail);
         if (w->scan.buffer[0] != 0 || memcmp(w->scan.buffer, w->scan.buffer + 1, n - 1) != 0)
-            return fault_set(fail, FAILCODE_IO, "%s does not keep zeros written to its head",
-                             w->disk->path);
+            return fault_set(fail, FAILCODE_IO, "%s does not keep zeros written at byte %llu",
+                             w->disk->path, (unsigned long long)at);
     }
     return 0;
 }
 
-static int write_head(struct writer *w, struct fail *fail)
+/* Is there a backup table in the disk's last sector? One that cannot be read may be one. */
+static bool has_backup_table(struct writer *w)
+{
+    uint64_t sector = w->disk->logical_sector, align = w->disk->align;
+    uint64_t last = (w->disk->size - sector) / align * align;
+    return disk_read(w->disk, w->block, align > sector ? align : sector, last) != 0 ||
+           memcmp(w->block + (w->disk->size - sector - last), "EFI PART", 8) == 0;
+}
+
+/* The part of the disk's end that must not be found by a firmware that misses the head: where the
+ * image has its own table, until the rest is written; behind the image, where the old one is, for
+ * good. Empty: *from == *to. */
+static void find_backup_table(struct writer *w, uint64_t *from, uint64_t *to)
+{
+    const struct flash *flash = w->flash;
+    uint64_t size = w->disk->size, align = w->disk->align;
+    uint64_t table = FLASH_TAIL_SECTORS * (uint64_t)w->disk->logical_sector;
+    uint64_t image_end = (flash->manifest.image_size + align - 1) / align * align;
+    *from = *to = 0;
+    if (size < table + w->disk->logical_sector)
+        return;
+    bool covered = flash->manifest.image_size > size - table;
+    *from = (size - table) / align * align;
+    *to = has_backup_table(w) ? size : covered ? (image_end < size ? image_end : size) : *from;
+    if (!covered && *from < image_end)
+        *from = image_end < *to ? image_end : *to;
+}
+
+static int erase_head(struct writer *w, struct fail *fail)
+{
+    uint64_t size = head_size(w), from, to;
+    find_backup_table(w, &from, &to);
+    from = from > size ? from : size < to ? size : to; /* a disk as small as its head */
+    w->destroyed = true;
+    for (uint32_t i = 0; i < w->flash->manifest.block_count; i++)
+        if (flash_is_withheld(w->flash, i))
+            flash_set_state(w->flash, i, 0, BLOCK_SAME);
+    if (disk_zero(w->disk, 0, size, w->scan.buffer, SCAN_CHUNK) != 0)
+        return io_fault(w, "zero", 0, fail);
+    if (from < to) {
+        report_log(w->report, LOG_INFO, "what may be an old backup partition table is erased");
+        if (disk_zero(w->disk, from, to - from, w->scan.buffer, SCAN_CHUNK) != 0)
+            return io_fault(w, "zero", from, fail);
+    }
+    if (disk_flush(w->disk) != 0)
+        return io_fault(w, "flush", 0, fail);
+    return check_zeros(w, 0, size, fail) == 0 ? check_zeros(w, from, to, fail) : -1;
+}
+
+/* Writes the blocks of the range that are not there yet, from the last to the first; the disk's
+ * very first, with the partition table, when all others are on the medium. */
+static int write_backwards(struct writer *w, uint32_t first, uint32_t end, struct fail *fail)
+{
+    for (uint32_t i = end; i-- > first;) {
+        if (!must_write(w, i))
+            continue;
+        if (i == 0 && disk_flush(w->disk) != 0)
+            return io_fault(w, "flush", 0, fail);
+        if ((flash_is_zero(w->flash, i) ? write_zeros(w, i, 1, fail) : write_staged(w, i, fail)) !=
+            0)
+            return -1;
+    }
+    return disk_flush(w->disk) == 0 ? 0 : io_fault(w, "flush", 0, fail);
+}
+
+/* Head or tail: written, read back, repaired. */
+static int write_withheld(struct writer *w, uint32_t first, uint32_t end, struct fail *fail)
 {
     struct flash *flash = w->flash;
-    for (unsigned round = 0; round <= ROUNDS_MAX; round++) {
+    for (unsigned round = 0; round <= ROUNDS_MAX && first < end; round++) {
         struct scan_chunk chunk;
         uint32_t bad = 0;
-        /* The first block, with the partition table, is the very last. */
-        for (uint32_t i = flash->head_blocks; i-- > 0;)
-            if (must_write(w, i) && (flash_is_zero(flash, i) ? write_zeros(w, i, 1, fail)
-                                                             : write_staged(w, i, fail)) != 0)
-                return -1;
-        if (disk_flush(w->disk) != 0)
-            return io_fault(w, "flush", 0, fail);
-        for (uint32_t first = 0; first < flash->head_blocks; first += chunk.count) {
-            if (scan_next(&w->scan, first, flash->head_blocks, true, &chunk, fail) != 0)
+        if (write_backwards(w, first, end, fail) != 0)
+            return -1;
+        for (uint32_t at = first; at < end; at += chunk.count) {
+            if (scan_next(&w->scan, at, end, true, &chunk, fail) != 0)
                 return -1;
             for (uint32_t k = 0; k < chunk.count; k++) {
                 if (!chunk.compared[k])
                     continue;
-                flash->tally.bytes_verified += flash_block_size(flash, first + k);
+                flash->tally.bytes_verified += flash_block_size(flash, at + k);
                 if (chunk.same[k])
                     continue;
-                flash_set_state(flash, first + k, 0, BLOCK_SAME);
+                flash_set_state(flash, at + k, 0, BLOCK_SAME);
                 bad++;
             }
         }
@@ -245,8 +278,10 @@ static int write_head(struct writer *w, struct fail *fail)
             return 0;
         flash->tally.blocks_repaired += bad;
     }
-    return fault_set(fail, FAILCODE_IO, "the head of %s reads back wrong after %u repairs",
-                     w->disk->path, ROUNDS_MAX);
+    if (first >= end)
+        return 0;
+    return fault_set(fail, FAILCODE_IO, "the %s of %s reads back wrong after %u repairs",
+                     first == 0 ? "head" : "end", w->disk->path, ROUNDS_MAX);
 }
 
 /* --- body ------------------------------------------------------------------------------------- */
@@ -278,7 +313,8 @@ static int drain(struct writer *w, bool wait, struct fail *fail)
 static uint32_t zero_run(struct writer *w, uint32_t i, uint32_t end)
 {
     uint32_t n = 0;
-    while (i + n < end && flash_is_zero(w->flash, i + n) && must_write(w, i + n))
+    uint32_t step = ZERO_STEP / w->flash->manifest.block_size; /* so that progress shows */
+    while (i + n < end && n < step && flash_is_zero(w->flash, i + n) && must_write(w, i + n))
         n++;
     return n;
 }
@@ -311,7 +347,7 @@ static int write_range(struct writer *w, uint32_t first, uint32_t end, struct fa
 /* Stream mode on a disk that has some of the image: compared while blocks are on their way. */
 static int compare_and_write(struct writer *w, struct fail *fail)
 {
-    uint32_t count = w->flash->manifest.block_count;
+    uint32_t count = w->flash->tail_first;
     uint32_t per_chunk = SCAN_CHUNK / w->flash->manifest.block_size;
     for (uint32_t first = w->flash->head_blocks; first < count;) {
         uint32_t end = first - first % per_chunk + per_chunk;
@@ -330,14 +366,14 @@ static int compare_and_write(struct writer *w, struct fail *fail)
 static uint32_t count_left(struct writer *w)
 {
     uint32_t left = 0;
-    for (uint32_t i = w->flash->head_blocks; i < w->flash->manifest.block_count; i++)
+    for (uint32_t i = w->flash->head_blocks; i < w->flash->tail_first; i++)
         left += must_write(w, i);
     return left;
 }
 
 static int write_body(struct writer *w, struct fail *fail)
 {
-    uint32_t count = w->flash->manifest.block_count;
+    uint32_t count = w->flash->tail_first;
     atomic_store(&w->flash->done, 0);
     if (!w->stage && !w->fresh) {
         atomic_store(&w->flash->total, count);
@@ -349,12 +385,13 @@ static int write_body(struct writer *w, struct fail *fail)
     return drain(w, true, fail);
 }
 
-/* Every block behind the head as the medium gives it back. Returns the number of bad ones in *bad.
+/* Every block between head and tail as the medium gives it back. Returns the number of bad ones in
+ * *bad.
  */
 static int read_back(struct writer *w, uint32_t *bad, struct fail *fail)
 {
     struct flash *flash = w->flash;
-    uint32_t count = flash->manifest.block_count;
+    uint32_t count = flash->tail_first;
     atomic_store(&flash->done, 0);
     atomic_store(&flash->total, count);
     *bad = 0;
@@ -384,14 +421,13 @@ static int write_and_verify(struct writer *w, struct fail *fail)
     for (unsigned round = 0; round <= ROUNDS_MAX; round++) {
         report_phase(w->report, PHASE_WRITING);
         int status = round == 0 ? write_body(w, fail)
-                                : write_range(w, w->flash->head_blocks,
-                                              w->flash->manifest.block_count, fail);
+                                : write_range(w, w->flash->head_blocks, w->flash->tail_first, fail);
         if (status != 0 || (round > 0 && drain(w, true, fail) != 0))
             return -1;
         if (w->stage && flash_wait_held(w->flash, fail) != 0)
             return -1;
         /* Repairs that had to be staged first. */
-        if (w->stage && write_range(w, w->flash->head_blocks, w->flash->manifest.block_count, fail))
+        if (w->stage && write_range(w, w->flash->head_blocks, w->flash->tail_first, fail))
             return -1;
         if (disk_flush(w->disk) != 0)
             return io_fault(w, "flush", 0, fail);
@@ -437,7 +473,8 @@ int writer_run(struct writer *w, struct fail *fail)
     if (erase_head(w, fail) != 0 || write_and_verify(w, fail) != 0)
         goto end;
     report_phase(w->report, PHASE_WRITING_HEAD);
-    if (write_head(w, fail) != 0)
+    if (write_withheld(w, w->flash->tail_first, w->flash->manifest.block_count, fail) != 0 ||
+        write_withheld(w, 0, w->flash->head_blocks, fail) != 0)
         goto end;
     finish_tally(w);
     status = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The destructive part, in the order of DESIGN: head erased, blocks written, all read back, head
- * last. Runs on the worker; can be started again after a fault. */
+/* The destructive part, in the order of DESIGN: head (and a backup partition table at the disk's
+ * end) erased, blocks written, all read back, what the image has at the disk's end, head last. Runs
+ * on the worker; can be started again after a fault. */
 #ifndef WRITER_H
 #define WRITER_H
 

@@ -306,6 +306,9 @@ static void take(struct driver *driver, const struct frame *frame)
                 send_block(driver, range.first + k);
         }
         break;
+    case FRAME_PHASE:
+        assert_int_equal(protocol_decode_phase(frame, &driver->phase), 0);
+        break;
     case FRAME_MODE:
         assert_int_equal(protocol_decode_mode(frame, &driver->mode), 0);
         break;

@@ -43,6 +43,7 @@ struct driver {
     struct tally tally;
     struct fail fail;
     struct hello_reply hello;
+    enum agent_phase phase; /* the last PHASE */
     char logs[4096];
     /* What goes wrong. */
     int64_t corrupt_block; /* sent spoilt … */

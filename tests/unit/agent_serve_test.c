@@ -284,6 +284,68 @@ static void test_backup_table(void **state)
     image_free(image);
 }
 
+static bool is_zero_at(uint64_t offset, size_t size)
+{
+    uint8_t *data = malloc(size);
+    int fd = open(disk, O_RDONLY);
+    assert_int_equal(pread(fd, data, size, (off_t)offset), size);
+    close(fd);
+    bool zero = sodium_is_zero(data, size) != 0;
+    free(data);
+    return zero;
+}
+
+/* An image as large as the disk has a backup table of its own: neither that nor the old one may be
+ * found while the disk is incomplete. */
+static void test_covered_backup_table(void **state)
+{
+    const size_t table = 33 * 512;
+    struct driver driver;
+    (void)state;
+    for (unsigned shorter = 0; shorter <= 512; shorter += 512) {
+        struct image *image = image_new(4 * MIB - shorter, 1);
+        memcpy(image->data + 4 * MIB - 512 - shorter, "EFI PART", 8);
+        image_seal(image);
+        disk_file_make(disk, 4 * MIB, NULL, 0, 7);
+        int fd = open(disk, O_RDWR);
+        assert_int_equal(pwrite(fd, "EFI PART", 8, 4 * MIB - 512), 8);
+        close(fd);
+        driver_start(&driver, image, disk, NULL);
+        driver_introduce(&driver);
+        driver_begin(&driver, MODE_STREAM, BEGIN_FLAG_FORCE);
+        assert_true(driver_until(&driver, FRAME_MODE));
+        driver_request(&driver, FRAME_FENCE);
+        assert_true(driver_until(&driver, FRAME_FENCED));
+        driver_request(&driver, FRAME_WRITE);
+        while (driver.phase != PHASE_WRITING)
+            assert_true(driver_until(&driver, FRAME_PHASE));
+        /* No block of the body was sent yet. */
+        assert_true(is_zero_at(0, MIB));
+        assert_true(is_zero_at(4 * MIB - table, table));
+        assert_true(driver_until(&driver, FRAME_WRITTEN));
+        assert_int_equal(driver.want_count[63], 1);
+        assert_int_equal(driver_stop(&driver), 0);
+        assert_true(disk_file_holds(disk, image));
+        assert_true(shorter == 0 || is_zero_at(4 * MIB - 512, 512));
+
+        /* The end is right already: it is kept, erased and written again, not sent. */
+        image->data[40 * DRIVER_BLOCK] ^= 1;
+        image_seal(image);
+        for (int mode = MODE_STAGE; mode <= MODE_STREAM; mode++) {
+            driver_start(&driver, image, disk, NULL);
+            driver_introduce(&driver);
+            assert_true(driver_flash(&driver, (enum flash_mode)mode, 0));
+            assert_int_equal(driver.wants, 1);
+            assert_true(driver.tally.bytes_written >= MIB + table - 512);
+            assert_int_equal(driver_stop(&driver), 0);
+            assert_true(disk_file_holds(disk, image));
+            image->data[40 * DRIVER_BLOCK] ^= 1;
+            image_seal(image);
+        }
+        image_free(image);
+    }
+}
+
 /* Before the first written byte a target can be given up. */
 static void test_abort(void **state)
 {
@@ -393,6 +455,65 @@ static void test_second_way_in(void **state)
     image_free(image);
 }
 
+static struct driver connect_again(struct image *image, const char *name)
+{
+    struct driver driver;
+    int fd = connect_unix(name);
+    assert_true(fd >= 0);
+    driver_init(&driver, image, fd, fd);
+    return driver;
+}
+
+/* A write that failed half way is started again, by the same controller or by a later one; why it
+ * failed is then history. */
+static void test_restart(void **state)
+{
+    (void)state;
+    char name[48];
+    snprintf(name, sizeof name, "fleetflash-again-%d", (int)getpid());
+    const char *extra[] = {"--socket", name, NULL};
+    for (uint32_t flags = 0; flags <= BEGIN_FLAG_FORCE; flags++) {
+        struct image *image = image_new(12 * MIB, 1);
+        struct driver agent;
+        disk_file_make(disk, 16 * MIB, NULL, 0, 7);
+        driver_start(&agent, image, disk, extra);
+        struct driver first = connect_again(image, name);
+        first.corrupt_block = 100;
+        first.corrupt_times = 1000;
+        driver_introduce(&first);
+        assert_false(driver_flash(&first, MODE_STREAM, flags));
+        assert_int_equal(first.fail.code, FAILCODE_BLOCK);
+        assert_int_equal(first.fail.state, FAIL_INCOMPLETE);
+        driver_request(&first, FRAME_WRITE); /* still spoilt */
+        assert_false(driver_until(&first, FRAME_WRITTEN));
+        assert_int_equal(first.fail.state, FAIL_INCOMPLETE);
+        driver_stop(&first);
+
+        struct driver second = connect_again(image, name);
+        driver_hello(&second, PROTOCOL_VERSION);
+        assert_true(driver_until(&second, FRAME_HELLO_REPLY));
+        assert_false(driver_until(&second, FRAME_WRITTEN)); /* hears what happened */
+        assert_int_equal(second.fail.state, FAIL_INCOMPLETE);
+        second.stop_after = 20;
+        driver_request(&second, FRAME_WRITE);
+        while (second.sent < 20)
+            assert_true(driver_until(&second, FRAME_WANT));
+        driver_stop(&second);
+
+        struct driver third = connect_again(image, name);
+        driver_hello(&third, PROTOCOL_VERSION);
+        assert_true(driver_until(&third, FRAME_HELLO_REPLY));
+        assert_true(driver_until(&third, FRAME_WRITTEN));
+        driver_request(&third, FRAME_REBOOT);
+        while (driver_until(&third, FRAME_LOG))
+            ;
+        driver_stop(&third);
+        assert_int_equal(driver_stop(&agent), 0);
+        assert_true(disk_file_holds(disk, image));
+        image_free(image);
+    }
+}
+
 /* Stage mode needs nobody once it may write. */
 static void test_finishes_alone(void **state)
 {
@@ -416,13 +537,22 @@ static void test_finishes_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stage),         cmocka_unit_test(test_stream),
-        cmocka_unit_test(test_odd_tail),      cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_delta),         cmocka_unit_test(test_force),
-        cmocka_unit_test(test_corrupt_block), cmocka_unit_test(test_wrong_hello),
-        cmocka_unit_test(test_bad_frames),    cmocka_unit_test(test_repair),
-        cmocka_unit_test(test_backup_table),  cmocka_unit_test(test_abort),
-        cmocka_unit_test(test_second_way_in), cmocka_unit_test(test_finishes_alone),
+        cmocka_unit_test(test_stage),
+        cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_odd_tail),
+        cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_delta),
+        cmocka_unit_test(test_force),
+        cmocka_unit_test(test_corrupt_block),
+        cmocka_unit_test(test_wrong_hello),
+        cmocka_unit_test(test_bad_frames),
+        cmocka_unit_test(test_repair),
+        cmocka_unit_test(test_backup_table),
+        cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_second_way_in),
+        cmocka_unit_test(test_finishes_alone),
+        cmocka_unit_test(test_covered_backup_table),
+        cmocka_unit_test(test_restart),
     };
     const char *program = getenv("AGENT_PROGRAM");
     if (program == NULL || access(program, X_OK) != 0 || sodium_init() < 0) {
