@@ -15,7 +15,7 @@ struct decoder {
 
 /* raw recognises everything, so it stands last. */
 static const struct format *const formats[] = {
-    &format_xz, &format_gzip, &format_zstd, &format_bzip2, &format_raw,
+    &format_xz, &format_gzip, &format_zstd, &format_bzip2, &format_zip, &format_raw,
 };
 
 int input_fill(struct input *input, struct error *err)

@@ -17,7 +17,7 @@ struct decoder;
  * NULL with err. */
 struct decoder *decoder_open(struct source *source, struct error *err);
 
-/* "xz", "gzip", "zstd", "bzip2" or "raw". */
+/* "xz", "gzip", "zstd", "bzip2", "zip" or "raw". */
 const char *decoder_format(const struct decoder *decoder);
 
 /* Fills out with the next size decoded bytes; fewer only at the end, 0: the end was reached before,

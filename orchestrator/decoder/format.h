@@ -60,6 +60,7 @@ struct format {
 /* The longest head that recognise needs. */
 #define FORMAT_HEAD 16u
 
-extern const struct format format_xz, format_gzip, format_zstd, format_bzip2, format_raw;
+extern const struct format format_xz, format_gzip, format_zstd, format_bzip2, format_zip,
+    format_raw;
 
 #endif

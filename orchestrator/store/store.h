@@ -35,7 +35,7 @@ struct store_options {
 
 /* What the image says about itself; zero or empty where it says nothing. */
 struct image_facts {
-    char format[16];    /* "xz", "gzip", "zstd", "bzip2", "raw" */
+    char format[16];    /* "xz", "gzip", "zstd", "bzip2", "zip", "raw" */
     char sha256[65];    /* of the file as given */
     uint64_t file_size; /* bytes of the file as given */
     char table[8];      /* "mbr", "gpt", or "" */

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 if(TARGET store)
   foreach(_test decoder_format store_prepare store_damage store_fetch store_share image_table
-          image_root source_http source_signature source_bmap)
+          image_root source_http source_signature source_bmap source_zip)
     fleetflash_unit_test(${_test}_test SOURCES ${_test}_test.c store_help.c
       LIBS store PkgConfig::SODIUM PkgConfig::ZSTD Threads::Threads LABELS store)
   endforeach()

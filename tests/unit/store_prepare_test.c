@@ -281,7 +281,7 @@ static void sidecars_are_honoured(void **state)
 static void what_is_no_image_is_refused(void **state)
 {
     (void)state;
-    shell("echo '<?xml version=\"1.0\" ?><bmap version=\"2.0\">' > a.bmap; seq 9999 > text");
+    shell("echo '<?xml version=\"1.0\" ?><bmap version=\"2.0\">' > only.bmap; seq 9999 > text");
     shell("seq 9999 | xz > text.xz; tar cf a.tar raw; tar cJf a.tar.xz raw; cp /bin/sh elf");
     shell(
         "printf '%%%%PDF-1.7 ' > a.pdf; gzip -c raw | xz > twice.xz; : > empty; : | xz > empty.xz");
@@ -289,7 +289,7 @@ static void what_is_no_image_is_refused(void **state)
     shell("printf 'QFI\\373' > a.qcow2; head -c 65536 /dev/zero > zeros");
     shell("head -c 400 /dev/zero > tiny; head -c %u raw > odd; head -c 1048576 raw > short",
           IMAGE_SIZE - 100);
-    assert_non_null(strstr(refused("a.bmap", NULL, "bmap file").remedy, "image beside it"));
+    assert_non_null(strstr(refused("only.bmap", NULL, "bmap file").remedy, "image beside it"));
     refused("text", NULL, "a text file");
     refused("text.xz", NULL, "inside the xz data is a text file");
     refused("a.tar", NULL, "tar archive");
