@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "journal/journal_internal.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 
 static const char schema[] =
     "CREATE TABLE runs (id TEXT PRIMARY KEY, inventory TEXT, image TEXT, image_id TEXT,"
@@ -40,13 +41,6 @@ static int journal_execute(struct journal *journal, const char *sql)
 static void bind_text(sqlite3_stmt *statement, int place, const char *text)
 {
     sqlite3_bind_text(statement, place, text, -1, SQLITE_STATIC);
-}
-
-static uint64_t unix_time_ms(void)
-{
-    struct timeval now;
-    gettimeofday(&now, NULL);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_usec / 1000;
 }
 
 static int statement_run(struct journal *journal, sqlite3_stmt *statement)
@@ -89,7 +83,7 @@ static int write_target(struct journal *journal, const struct journal_write *wri
     bind_text(row, 18, t->disk);
     bind_text(row, 19, t->host_fingerprint);
     sqlite3_bind_int(row, 20, t->mode);
-    sqlite3_bind_int64(row, 21, (sqlite3_int64)unix_time_ms());
+    sqlite3_bind_int64(row, 21, (sqlite3_int64)clock_unix_ms());
     if (statement_run(journal, row) != 0)
         return -1;
     sqlite3_stmt *line = statement_new(
@@ -99,7 +93,7 @@ static int write_target(struct journal *journal, const struct journal_write *wri
         return -1;
     bind_text(line, 1, write->run);
     bind_text(line, 2, t->name);
-    sqlite3_bind_int64(line, 3, (sqlite3_int64)unix_time_ms());
+    sqlite3_bind_int64(line, 3, (sqlite3_int64)clock_unix_ms());
     bind_text(line, 4, t->step);
     bind_text(line, 5, t->state);
     bind_text(line, 6, t->outcome);

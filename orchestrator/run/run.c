@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/run_internal.h"
 
+#include "base/clock.h"
 #include "report/json_report.h"
 
 #include <errno.h>
@@ -11,20 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { HANDSHAKES_MAX = 8 };
 
 static void run_settle(struct run *run);
-
-static uint64_t unix_time_ms(void)
-{
-    struct timeval now;
-    gettimeofday(&now, NULL);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_usec / 1000;
-}
 
 void run_message(struct run *run, enum log_level level, const char *format, ...)
 {
@@ -71,7 +64,7 @@ static void run_ending_callback(uv_timer_t *timer)
 {
     struct run *run = timer->data;
     run->view.phase = RUN_ENDED;
-    run->view.ended_ms = unix_time_ms();
+    run->view.ended_ms = clock_unix_ms();
     run->view.exit_code = exit_code(run);
     for (const char *const *path = run->config.reports; *path != NULL; path++) {
         struct error err;
@@ -301,7 +294,7 @@ static void view_fill(struct run *run)
         .image = run->config.image,
         .inventory = run->config.inventory->file,
         .controller = run->controller,
-        .started_ms = unix_time_ms(),
+        .started_ms = clock_unix_ms(),
         .wave_count = 1,
         .target_count = run->count,
         .targets = run->statuses,
@@ -411,9 +404,8 @@ struct run *run_new(const struct run_config *config, struct error *err)
     /* Before there are signals to look after: ^C ends the program while ssh is asked. */
     bool known = run_find_jumps(run, err) == 0;
     signals_start(run);
-    if (!known ||
-        (!config->check && ((run->locks = device_locks_take(run, err)) == NULL ||
-                            run_journal_begin(run, err) != 0))) {
+    if (!known || (!config->check && ((run->locks = device_locks_take(run, err)) == NULL ||
+                                      run_journal_begin(run, err) != 0))) {
         run->done = run->count;
         for (size_t i = 0; i < run->count; i++)
             target_free(run->targets[i]);
@@ -447,8 +439,8 @@ void run_start(struct run *run)
     /* The image is read while the devices are probed; nothing is touched before it is checked. */
     unsigned parallel = waves_parallel(run, 0);
     for (size_t i = 0; i < run->count; i++) {
-        if (run_wants_plan(run) || (run->statuses[i]->wave == 0 && i < parallel &&
-                                    jumps_behind(run->jumps, i) == 0))
+        if (run_wants_plan(run) ||
+            (run->statuses[i]->wave == 0 && i < parallel && jumps_behind(run->jumps, i) == 0))
             target_probe(run->targets[i]);
     }
     run_settle(run);

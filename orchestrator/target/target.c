@@ -3,13 +3,14 @@
  * target_policy.c and target_reach.c. */
 #include "target/target_internal.h"
 
+#include "base/clock.h"
+
 #include <signal.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 
 enum step_timeout {
     NO_TIMEOUT,
@@ -82,13 +83,6 @@ static const struct step_rule rules[STEP_COUNT] = {
 #define GATE_TIMEOUT_MS   (30u * 1000u)
 
 /* --- small things -------------------------------------------------------------------- */
-
-static uint64_t unix_time_ms(void)
-{
-    struct timeval now;
-    gettimeofday(&now, NULL);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_usec / 1000;
-}
 
 void target_log(struct target *target, enum log_level level, const char *format, ...)
 {
@@ -407,7 +401,7 @@ void target_finish(struct target *target, enum target_outcome outcome, const str
     target->step = STEP_DONE;
     target->status.outcome = outcome;
     target->status.activity[0] = '\0';
-    target->status.ended_ms = unix_time_ms();
+    target->status.ended_ms = clock_unix_ms();
     journal_forget(target->gate);
     target->gate = NULL;
     target_record(target, NULL);
@@ -421,7 +415,7 @@ static void target_begin(struct target *target)
 {
     target->status.started = true;
     if (target->status.started_ms == 0)
-        target->status.started_ms = unix_time_ms();
+        target->status.started_ms = clock_unix_ms();
     target->state_since = uv_now(target->env->loop);
     target->status.attempts = 1;
     if (target->resume_away) {
