@@ -70,19 +70,30 @@ static void services_text(const struct services_spec *services, char *out, size_
 static void mode_text(const struct run *run, const struct target_status *status, char *out,
                       size_t size)
 {
-    static const char *const names[] = {"auto", "stage", "stream", "netboot", "local"};
-    enum flash_mode mode = run->env.mode;
-    if (mode != MODE_AUTO)
+    enum flash_mode mode = target_wanted_mode(&run->env, status->spec);
+    const struct store_info *info = run->view.store;
+    struct error err;
+    if (mode != MODE_AUTO || info == NULL)
         snprintf(out, size, "%s", flash_mode_name(mode));
-    else if (status->spec->mode != INVENTORY_AUTO)
-        snprintf(out, size, "%s", names[status->spec->mode]);
-    else if (run->view.store == NULL)
-        snprintf(out, size, "auto");
+    else if (info->wire_bytes < status->facts.stage_room)
+        snprintf(out, size, "auto (the image fits into its memory: stage)");
+    else if (target_may_stream(status, info, run->env.rate, &err) != 0)
+        snprintf(out, size, "auto (stage if what differs fits into its memory, else refused)");
     else
-        snprintf(out, size, "auto (%s)",
-                 run->view.store->wire_bytes + (64u << 20) < status->facts.memory_available
-                     ? "the image fits into its memory: stage"
-                     : "stage if what differs fits into its memory, else stream");
+        snprintf(out, size, "auto (stage if what differs fits into its memory, else stream)");
+}
+
+/* What the plan can tell already: the target would be refused. 0 or -1. */
+static int plan_judge(const struct run *run, const struct target_status *status, struct error *err)
+{
+    if (run->view.store == NULL || !status->facts.known)
+        return 0;
+    if (target_can_look(status->spec, err) != 0 ||
+        target_image_fits(status, run->view.store, err) != 0)
+        return -1;
+    return target_wanted_mode(&run->env, status->spec) == MODE_STREAM
+               ? target_may_stream(status, run->view.store, run->env.rate, err)
+               : 0;
 }
 
 static void extra_warn(struct texts *extra, const char *text)
@@ -140,10 +151,14 @@ static void texts_fill(const struct run *run, const struct target_status *status
     services_text(&spec->services, extra->services, sizeof extra->services);
     warn_reachability(run, status, extra);
     struct error err;
-    if (run->view.store != NULL && status->facts.known &&
-        target_image_fits(status, run->view.store, &err) != 0) {
-        char text[200];
+    char text[200];
+    if (plan_judge(run, status, &err) != 0) {
         snprintf(text, sizeof text, "WILL FAIL: %.180s", err.text);
+        extra_warn(extra, text);
+    }
+    if (status->facts.wifi) {
+        snprintf(text, sizeof text, "it is reached over Wi-Fi (%s): stage mode only",
+                 status->facts.interface);
         extra_warn(extra, text);
     }
 }
@@ -163,8 +178,8 @@ static size_t plan_show(const struct run *run)
                                         .services = text->services,
                                         .warnings = text->warning_list};
         struct error err;
-        bad += run->statuses[i]->outcome == OUTCOME_NONE && run->view.store != NULL &&
-               target_image_fits(run->statuses[i], run->view.store, &err) != 0;
+        bad += run->statuses[i]->outcome == OUTCOME_NONE &&
+               plan_judge(run, run->statuses[i], &err) != 0;
     }
     struct paint paint = paint_for(STDERR_FILENO);
     if (extras != NULL)

@@ -60,6 +60,7 @@ struct deploy {
     deploy_callback callback;
     void *arg;
     struct link_run *run; /* the step under way */
+    bool starting, stopped;
     const struct agent_file *file;
     struct deploy_result result;
     struct error error; /* while the folder is removed after a failure */
@@ -112,6 +113,23 @@ static void deploy_end(struct deploy *deploy, const struct error *err)
                                    NULL, REMOVE_TIMEOUT, removed_callback, deploy);
     if (deploy->run == NULL)
         deploy_tell(deploy, &deploy->error);
+}
+
+static void deploy_end_stopped(struct deploy *deploy)
+{
+    struct error err;
+    error_set(&err, ERROR_CANCELLED, "stopped before the agent was started");
+    deploy_end(deploy, &err);
+}
+
+void deploy_stop(struct deploy *deploy)
+{
+    deploy->stopped = true;
+    if (deploy->starting || deploy->result.directory[0] == '\0' || deploy->error.cls != ERROR_NONE)
+        return;                   /* it tells soon: of the agent, of the survey, of the removal */
+    link_run_cancel(deploy->run); /* the upload, which may take long */
+    deploy->run = NULL;
+    deploy_end_stopped(deploy);
 }
 
 /* The step's command could not even run, or ended badly. */
@@ -175,6 +193,7 @@ static void deploy_start_agent(struct deploy *deploy)
     struct buffer *input = buffer_copy(text, (size_t)size);
     sodium_memzero(text, sizeof text);
     sodium_memzero(key, sizeof key);
+    deploy->starting = true;
     deploy_step(deploy, command, input, start_callback);
     buffer_unref(input);
 }
@@ -270,6 +289,8 @@ static void survey_callback(const struct link_run_result *result, void *arg)
         deploy_fail(deploy, result, "the survey of the device failed");
     else if (survey_judge(deploy, result->out, &err) != 0)
         deploy_end(deploy, &err);
+    else if (deploy->stopped)
+        deploy_end_stopped(deploy);
     else
         deploy_upload(deploy);
 }

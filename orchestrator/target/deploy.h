@@ -46,7 +46,10 @@ typedef void (*deploy_callback)(const struct deploy_result *result, const struct
 struct deploy;
 struct deploy *deploy_start(struct link *link, const struct deploy_config *config,
                             deploy_callback callback, void *arg);
-/* Stops and frees. NULL is allowed. */
+/* Ends as soon as nothing of it stays on the device: an agent that is just being started is waited
+ * for (then the callback gets a result), else ERROR_CANCELLED. */
+void deploy_stop(struct deploy *deploy);
+/* Stops and frees; what is on the device stays there. NULL is allowed. */
 void deploy_cancel(struct deploy *deploy);
 
 #endif

@@ -91,6 +91,8 @@ static void health_callback(const struct link_run_result *result, void *arg)
                   "the new system runs, but its health check `%s` ended with status %d%s%.*s",
                   reach->config.health, result->exit_status, result->out[0] != '\0' ? ": " : "",
                   (int)strcspn(result->out, "\n"), result->out);
+    error_remedy(&reach->result.error, "log in to the device and see what fails there, or correct "
+                                       "`health` in the inventory");
     reach_end(reach, REACH_UNHEALTHY);
 }
 

@@ -364,6 +364,8 @@ void target_back_out(struct target *target, enum target_outcome outcome, const s
 {
     if (target->undoing)
         return; /* it is at it */
+    if (target->step == STEP_CONNECT)
+        target_disconnect(target); /* backing out makes its own connection where it needs one */
     target->undoing = true;
     target->final_outcome = outcome;
     if (err != NULL)

@@ -101,6 +101,8 @@ int target_image_fits(const struct target_status *status, const struct store_inf
  * second, 0: no limit. */
 int target_may_stream(const struct target_status *status, const struct store_info *info,
                       uint64_t rate, struct error *err);
+/* Whether the new system can be looked for as the inventory wants it: reach: ping needs ping(8). */
+int target_can_look(const struct target_spec *spec, struct error *err);
 /* Seconds that streaming an image to a slow board takes, guessed high. */
 uint64_t target_stream_seconds(const struct store_info *info, uint64_t rate);
 /* Whether a boot id (random(4)) is that of the machine we run on. */

@@ -58,8 +58,11 @@ static void deploy_callback_done(const struct deploy_result *result, const struc
 {
     struct target *target = arg;
     target->deploy = NULL;
-    if (result == NULL) {
-        target_fault(target, err);
+    if (result == NULL) { /* a target that is backed out has waited for it */
+        if (target->undoing)
+            target_enter_undo(target);
+        else
+            target_fault(target, err);
         return;
     }
     target->deployed = *result;
@@ -71,7 +74,10 @@ static void deploy_callback_done(const struct deploy_result *result, const struc
         snprintf(target->status.boot_id_before, sizeof target->status.boot_id_before, "%s",
                  result->boot_id);
     target_log(target, LOG_DEBUG, "agent started in %s (%s)", result->directory, result->machine);
-    target_set_step(target, STEP_ATTACH);
+    if (target->undoing)
+        target_enter_undo(target);
+    else
+        target_set_step(target, STEP_ATTACH);
 }
 
 void target_enter_deploy(struct target *target)
@@ -438,7 +444,8 @@ void target_enter_begin(struct target *target)
         return; /* a conversation resumed in the middle of it */
     struct error err;
     const struct store_info *info = store_info(target->env->store);
-    if (target_image_fits(&target->status, info, &err) != 0 ||
+    if (target_can_look(target->status.spec, &err) != 0 ||
+        target_image_fits(&target->status, info, &err) != 0 ||
         (target_wanted_mode(target->env, target->status.spec) == MODE_STREAM &&
          target_may_stream(&target->status, info, target->env->rate, &err) != 0)) {
         target_back_out(target, OUTCOME_FAILED, &err);

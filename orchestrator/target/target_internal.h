@@ -89,6 +89,8 @@ struct target {
     struct reach *reach;
     uint64_t reboot_deadline; /* loop time */
     struct error reach_error; /* why the last round failed */
+    struct error answer;      /* the last wrong answer (key, login, health) … */
+    unsigned answer_count;    /* … of so many: it says more than a lost connection */
     unsigned unproven;        /* rounds in which the new system could not be told for sure */
     bool seen_gone;           /* reach: ping; it has not answered once */
     uv_process_t *ping;

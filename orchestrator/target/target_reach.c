@@ -112,19 +112,21 @@ static bool fingerprint_is_images(const struct target *target, const char *finge
 
 /* --- waiting ------------------------------------------------------------------------- */
 
-/* The end of the patience: what was seen last says what is wrong. */
+/* The end of the patience: what was seen says what is wrong. */
 static void return_lost(struct target *target)
 {
-    struct error err = target->reach_error;
+    const struct error *last = &target->reach_error;
+    struct error err;
     unsigned seconds = (unsigned)(target->status.spec->reboot_timeout / 1000);
-    if (err.cls == ERROR_NONE || error_is_transient(&err)) {
+    /* Somebody answers, and it is this that is wrong. (Once may have been the old system.) */
+    if (target->answer_count > 1) {
+        error_set(&err, target->answer.cls, "%.330s (for %us)", target->answer.text, seconds);
+        error_remedy(&err, "%s", target->answer.remedy);
+    } else {
         error_set(&err, ERROR_TIMEOUT, "did not come back within %us; last seen: %.300s", seconds,
-                  err.cls != ERROR_NONE ? target->reach_error.text : "nothing");
+                  last->cls != ERROR_NONE ? last->text : "nothing");
         error_remedy(&err, "look at the device's console; what was written was read back whole, so "
                            "the image itself, its network or its keys are the first suspects");
-    } else { /* somebody answers, and it is this that is wrong */
-        error_set(&err, err.cls, "%.340s (for %us)", target->reach_error.text, seconds);
-        error_remedy(&err, "%s", target->reach_error.remedy);
     }
     /* Not seen to finish, it may wait half-written: --resume must be able to look for it. */
     target->status.damage = target->alone ? DAMAGE_INCOMPLETE : DAMAGE_LOST;
@@ -135,6 +137,10 @@ static void return_lost(struct target *target)
 static void return_again(struct target *target)
 {
     uint64_t now = uv_now(target->env->loop);
+    if (target->reach_error.cls != ERROR_NONE && !error_is_transient(&target->reach_error)) {
+        target->answer = target->reach_error;
+        target->answer_count++;
+    }
     reach_cancel(target->reach);
     target->reach = NULL;
     link_close(target->link);

@@ -4,7 +4,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Guesses for a slow board: its network, its card's writing and reading back; bytes per second. */
 #define SLOW_NETWORK (2u << 20)
@@ -82,6 +84,31 @@ int target_may_stream(const struct target_status *status, const struct store_inf
                                  "mode: stage");
     }
     return 0;
+}
+
+/* As execvp(3) would find it. */
+static bool program_is_there(const char *name)
+{
+    const char *path = getenv("PATH");
+    char file[4096];
+    if (path == NULL)
+        path = "/bin:/usr/bin";
+    for (size_t length; *path != '\0'; path += length + (path[length] == ':')) {
+        length = strcspn(path, ":");
+        snprintf(file, sizeof file, "%.*s/%s", (int)length, path, name);
+        if (access(file, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+int target_can_look(const struct target_spec *spec, struct error *err)
+{
+    if (spec->reach != REACH_PING || program_is_there("ping"))
+        return 0;
+    error_set(err, ERROR_REFUSED,
+              "reach: ping needs the program ping, which is not installed here");
+    return error_remedy(err, "install it (Debian: iputils-ping), or use reach: ssh");
 }
 
 bool target_is_controller(const char *boot_id)

@@ -16,6 +16,7 @@
 /* A policy's own deadline comes first; this bounds an undo that sets none. */
 #define POLICY_UNDO_TIMEOUT (2u * 60u * 1000u)
 #define CONNECT_GRACE       5000u  /* beyond connect_timeout, which the link keeps itself */
+#define DEPLOY_STOP_TIMEOUT 30000u /* for an agent that is just starting */
 #define ABORT_TIMEOUT       10000u /* for the agent to end what it is at */
 #define UNFENCE_TIMEOUT     90000u /* swap, remounts and syncs of a slow disk */
 #define FOLDER_TIMEOUT      15000u
@@ -38,6 +39,11 @@ static bool undo_connects(struct target *target)
 static void undo_agent(struct target *target)
 {
     bool fenced = target->phase >= PHASE_FENCING;
+    if (target->deploy != NULL) { /* deploy_callback_done enters this part again */
+        target_timer_start(target, DEPLOY_STOP_TIMEOUT);
+        deploy_stop(target->deploy);
+        return;
+    }
     if (!target->has_agent || target->phase == PHASE_FAILED) {
         undo_enter(target, UNDO_SERVICES);
         return;
@@ -136,6 +142,8 @@ void target_undo_fault(struct target *target)
         target_enter_undo(target); /* it goes on without */
         return;
     }
+    deploy_cancel(target->deploy);
+    target->deploy = NULL;
     switch (target->undo_part) {
     case UNDO_AGENT:
         if (target->link != NULL || target->undo_connected)
