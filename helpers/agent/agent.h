@@ -44,6 +44,7 @@ struct agent {
     uint16_t tcp_port;
     struct peer *peers[AGENT_PEERS_MAX];
     struct peer *active; /* one of peers, or NULL */
+    pid_t relay_pid;     /* of the active peer; 0: it has none here */
 
     enum agent_phase phase;
     enum flash_mode mode; /* MODE_AUTO: not decided */
@@ -57,13 +58,15 @@ struct agent {
     struct target target;
     struct fence fence;
     struct watchdog watchdog;
+    int sysrq_fd; /* -1: not opened, or there is none */
     struct agent_work work;
     char *facts;
-    int64_t alone_since;   /* ms: since when there has been no controller; 0: there is one */
-    int64_t last_command;  /* ms */
-    int64_t last_progress; /* ms */
-    int64_t last_notice;   /* ms: on the console */
-    int64_t reboot_at;     /* ms; 0: not planned */
+    int64_t alone_since;      /* ms: since when there has been no controller; 0: there is one */
+    int64_t last_command;     /* ms */
+    int64_t last_progress;    /* ms */
+    struct progress progress; /* as last sent */
+    int64_t last_notice;      /* ms: on the console */
+    int64_t reboot_at;        /* ms; 0: not planned */
 };
 
 /* Monotonic milliseconds. */
@@ -91,7 +94,7 @@ void jobs_done(struct agent *agent, enum agent_job job, int status);
 void jobs_fail(struct agent *agent, const struct fail *fail);
 /* Every staged block has come: tells the controller. */
 void jobs_check_staged(struct agent *agent);
-/* The last step; never returns where there is a machine to reboot. */
+/* The last steps: called once it says so, and again when the stream has ended. */
 void jobs_reboot(struct agent *agent);
 
 #endif

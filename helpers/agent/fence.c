@@ -3,7 +3,6 @@
 
 #include "claims.h"
 #include "fault.h"
-#include "holders.h"
 #include "memory.h"
 #include "pin.h"
 #include "superblocks.h"
@@ -24,11 +23,13 @@
 
 #define SYSRQ_PATIENCE 150 /* tenths of a second until SysRq-u has worked */
 #define REMOUNT_TRIES  20
+#define NEWS_ROUNDS    4  /* of looking for what was mounted meanwhile */
 #define SWAP_RESERVE   16 /* this part of all memory must stay free when swap comes back */
 
 /* Everything the fence holds; opened before the first file system goes silent. */
 struct fence_state {
     const struct fence_config *config;
+    struct ended *ended;
     struct superblocks superblocks;
     struct swap_table swaps;
     struct pins pins;
@@ -113,7 +114,7 @@ static void end_holders(struct fence_state *s)
         .mount_count = s->superblocks.mount_count,
     };
     if (!is_on(s, SWITCH_NO_KILL))
-        holders_end(&scope, &s->lifeline, s->config->report);
+        holders_end(&scope, &s->lifeline, s->ended, s->config->report);
 }
 
 static int stop_swap(struct fence_state *s, struct fail *fail)
@@ -198,6 +199,62 @@ static int make_readonly(struct fence_state *s, struct fail *fail)
     return 0;
 }
 
+/* Swap that somebody switched on again would be written to as well. */
+static int check_swaps(struct fence_state *s, struct fail *fail)
+{
+    struct swap_table swaps;
+    struct mount_table table;
+    if (is_on(s, SWITCH_NO_SWAPOFF))
+        return 0;
+    if (mounts_read(&table, 0) != 0)
+        return fault_set(fail, FAILCODE_FENCE, "cannot read /proc/self/mountinfo");
+    swaps_read(&swaps, &table, s->config->target->device);
+    mounts_free(&table);
+    for (unsigned i = 0; i < swaps.count; i++)
+        if (swaps.items[i].on_disk) {
+            fault_set(fail, FAILCODE_FENCE, "swap on %s was switched on meanwhile",
+                      swaps.items[i].path);
+            return fault_remedy(fail, "stop the service that does");
+        }
+    return 0;
+}
+
+/* What came while the fence was being put up: an automount, a service that was started again. */
+static int find_news(struct fence_state *s, unsigned *news, struct fail *fail)
+{
+    if (superblocks_update(&s->superblocks, s->config->target->device, news, fail) != 0)
+        return -1;
+    if (s->forced && superblocks_find_writable(&s->superblocks) != NULL)
+        (*news)++;
+    return check_swaps(s, fail);
+}
+
+static int restless(struct fail *fail)
+{
+    fault_set(fail, FAILCODE_FENCE, "file systems of the disk are mounted again and again");
+    return fault_remedy(fail, "stop the service that mounts them (services: in the inventory)");
+}
+
+/* Until nothing new comes. */
+static int make_all_readonly(struct fence_state *s, struct fail *fail)
+{
+    unsigned news = 0;
+    for (int i = 0; i < NEWS_ROUNDS; i++) {
+        if (make_readonly(s, fail) != 0)
+            return -1;
+        if (is_on(s, SWITCH_NO_REMOUNT))
+            return 0;
+        if (find_news(s, &news, fail) != 0)
+            return -1;
+        if (news == 0)
+            return 0;
+        report_log(s->config->report, LOG_WARNING,
+                   "%u file systems of the disk were mounted meanwhile", news);
+        end_holders(s);
+    }
+    return restless(fail);
+}
+
 static void flush_layers(const struct fence_state *s)
 {
     superblocks_sync(&s->superblocks);
@@ -206,14 +263,24 @@ static void flush_layers(const struct fence_state *s)
             fsync(s->layer_fds[i]);
 }
 
-static void set_layers_readonly(struct fence_state *s, bool on)
+/* Fails, where it is to be on, when a layer does not say that it is read-only. */
+static int set_layers_readonly(struct fence_state *s, bool on, struct fail *fail)
 {
+    int status = 0;
     for (unsigned i = 0; i < s->layers.count; i++) {
-        int value = on || s->layer_was_ro[i];
-        if (s->layer_fds[i] >= 0)
-            ioctl(s->layer_fds[i], BLKROSET, &value);
+        int value = on || s->layer_was_ro[i], now = 0;
+        char node[256];
+        if (s->layer_fds[i] < 0)
+            continue;
+        int error = ioctl(s->layer_fds[i], BLKROSET, &value) == 0 ? 0 : errno;
+        if (!on || status != 0 || (ioctl(s->layer_fds[i], BLKROGET, &now) == 0 && now != 0))
+            continue;
+        layers_node(s->layers.items[i], node, sizeof node);
+        status = fault_set(fail, FAILCODE_FENCE, "%s does not become read-only: %s", node,
+                           strerror(error));
     }
     s->layers_ro = on;
+    return status;
 }
 
 /* --- the fence -----------------------------------------------------------------------------------
@@ -237,8 +304,8 @@ static void undo(struct fence *fence)
 {
     struct fence_state *s = fence->state;
     if (s->layers_ro)
-        set_layers_readonly(s, false);
-    superblocks_restore(&s->superblocks);
+        set_layers_readonly(s, false, NULL);
+    superblocks_restore(&s->superblocks, s->forced);
     swaps_on(&s->swaps);
     sysctls_restore(&s->sysctls);
     signal(SIGTERM, SIG_DFL);
@@ -255,7 +322,7 @@ static int raise_reversible(struct fence_state *s, struct fail *fail)
         return -1;
     flush_layers(s);
     sysctls_calm(&s->sysctls);
-    if (pin_lifeline(s, fail) != 0 || make_readonly(s, fail) != 0)
+    if (pin_lifeline(s, fail) != 0 || make_all_readonly(s, fail) != 0)
         return -1;
     flush_layers(s);
     return 0;
@@ -264,13 +331,34 @@ static int raise_reversible(struct fence_state *s, struct fail *fail)
 static int shut(struct fence *fence, struct fail *fail)
 {
     struct fence_state *s = fence->state;
-    if (is_on(s, SWITCH_NO_SHUTDOWN))
-        return 0;
-    const struct superblock *stuck = superblocks_shut(&s->superblocks, &fence->irreversible);
+    const struct superblock *stuck =
+        superblocks_shut(&s->superblocks, &fence->irreversible, s->config->report);
     if (stuck != NULL)
         return fault_set(fail, FAILCODE_FENCE, "%s on %s cannot be shut down: %s", stuck->fstype,
                          stuck->point, strerror(errno));
+    flush_layers(s);
     return 0;
+}
+
+/* The end: nothing is mounted that is not silent, and the layers below refuse writes. */
+static int silence(struct fence *fence, struct fail *fail)
+{
+    struct fence_state *s = fence->state;
+    unsigned news = 0;
+    bool watch = !is_on(s, SWITCH_NO_REMOUNT);
+    for (int i = 0; !is_on(s, SWITCH_NO_SHUTDOWN) && i < NEWS_ROUNDS; i++) {
+        if (shut(fence, fail) != 0 || (watch && find_news(s, &news, fail) != 0))
+            return -1;
+        if (news == 0)
+            break;
+        if (make_all_readonly(s, fail) != 0)
+            return -1;
+    }
+    if (!is_on(s, SWITCH_NO_ROSET) && set_layers_readonly(s, true, fail) != 0)
+        return -1;
+    if (watch && news == 0 && find_news(s, &news, fail) != 0)
+        return -1;
+    return news == 0 ? 0 : restless(fail);
 }
 
 int fence_raise(struct fence *fence, const struct fence_config *config, struct fail *fail)
@@ -281,14 +369,12 @@ int fence_raise(struct fence *fence, const struct fence_config *config, struct f
         return fault_set(fail, FAILCODE_MEMORY, "out of memory");
     struct fence_state *s = fence->state;
     s->config = config;
+    s->ended = &fence->ended;
     s->sysrq_fd = -1;
     int status = raise_reversible(s, fail);
     if (status == 0)
-        status = shut(fence, fail);
+        status = silence(fence, fail);
     if (status == 0) {
-        flush_layers(s);
-        if (!is_on(s, SWITCH_NO_ROSET))
-            set_layers_readonly(s, true);
         report_log(config->report, LOG_INFO, "%u file systems of %s are silent%s",
                    s->superblocks.devices.count, config->target->path,
                    s->forced ? " (by SysRq-u)" : "");
@@ -309,4 +395,9 @@ int fence_undo(struct fence *fence, const struct report *report)
         report_log(report, LOG_INFO, "the fence is down again, the old system goes on");
     }
     return 0;
+}
+
+unsigned fence_others(const struct fence *fence, int *fds, unsigned max)
+{
+    return fence->state == NULL ? 0 : superblocks_others(&fence->state->superblocks, fds, max);
 }

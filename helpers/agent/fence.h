@@ -3,6 +3,7 @@
 #ifndef FENCE_H
 #define FENCE_H
 
+#include "holders.h"
 #include "report.h"
 #include "switches.h"
 #include "target.h"
@@ -11,6 +12,7 @@ struct fence_state;
 
 struct fence {
     struct fence_state *state; /* NULL: not raised */
+    struct ended ended;        /* processes that no undoing brings back */
     bool irreversible;         /* a file system was shut down: only a reboot brings it back */
 };
 
@@ -28,5 +30,8 @@ struct fence_config {
 int fence_raise(struct fence *fence, const struct fence_config *config, struct fail *fail);
 /* Takes it down again. -1: irreversible, nothing was done. */
 int fence_undo(struct fence *fence, const struct report *report);
+
+/* Open files on file systems of other disks. Returns how many (at most max). */
+unsigned fence_others(const struct fence *fence, int *fds, unsigned max);
 
 #endif

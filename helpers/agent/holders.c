@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 
 #define TERM_PATIENCE 30 /* tenths of a second */
@@ -25,7 +26,7 @@ static bool scope_has_mount(const struct holder_scope *scope, int id)
 static bool descriptor_counts(const struct holder_scope *scope, pid_t pid, const char *number)
 {
     char path[128], text[2048];
-    struct stat st;
+    struct statx st;
     unsigned flags;
     int mount_id;
     text_format(path, sizeof path, "/proc/%d/fdinfo/%s", (int)pid, number);
@@ -33,12 +34,14 @@ static bool descriptor_counts(const struct holder_scope *scope, pid_t pid, const
         (flags & O_ACCMODE) == O_RDONLY || (flags & O_PATH) != 0)
         return false;
     text_format(path, sizeof path, "/proc/%d/fd/%s", (int)pid, number);
-    if (stat(path, &st) != 0)
+    /* A file on a server that is gone must not be asked for: that may take for ever. */
+    if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_TYPE, &st) != 0)
         return false;
-    if (S_ISBLK(st.st_mode))
-        return device_set_has(scope->devices, st.st_rdev);
-    return S_ISREG(st.st_mode) &&
-           (device_set_has(scope->filesystems, st.st_dev) || scope_has_mount(scope, mount_id));
+    if (S_ISBLK(st.stx_mode))
+        return device_set_has(scope->devices, makedev(st.stx_rdev_major, st.stx_rdev_minor));
+    dev_t device = makedev(st.stx_dev_major, st.stx_dev_minor);
+    return S_ISREG(st.stx_mode) &&
+           (device_set_has(scope->filesystems, device) || scope_has_mount(scope, mount_id));
 }
 
 static bool has_descriptor(const struct holder_scope *scope, pid_t pid)
@@ -65,7 +68,8 @@ static bool has_mapping(const struct holder_scope *scope, pid_t pid)
          line = strtok_r(NULL, "\n", &save)) {
         struct process_map map;
         /* A mapping may be made writable later if the file was opened so: any shared one counts
-         * when it is writable now; the others are caught by the shutdown of the file system. */
+         * when it is writable now; the others are caught by the shutdown of the file system, or by
+         * its refusing the remount. */
         found = process_parse_map(line, &map) && map.shared && map.writable && map.inode != 0 &&
                 device_set_has(scope->filesystems, map.device);
     }
@@ -119,21 +123,29 @@ static void signal_all(const struct pid_set *set, int number)
         kill(set->items[i], number);
 }
 
-unsigned holders_end(const struct holder_scope *scope, const struct pid_set *spared,
-                     const struct report *report)
+static void note_ended(struct ended *ended, const char *name)
+{
+    size_t used = strlen(ended->names);
+    ended->count++;
+    text_format(ended->names + used, sizeof ended->names - used, "%s%s", used > 0 ? ", " : "",
+                name);
+}
+
+void holders_end(const struct holder_scope *scope, const struct pid_set *spared,
+                 struct ended *ended, const struct report *report)
 {
     struct pid_set found = {.count = 0};
     char comm[32];
     pid_t parent;
     holders_find(scope, spared, &found);
-    unsigned count = found.count;
     for (unsigned i = 0; i < found.count; i++)
-        if (process_stat(found.items[i], comm, &parent))
+        if (process_stat(found.items[i], comm, &parent)) {
+            note_ended(ended, comm);
             report_log(report, LOG_INFO, "ending %s (%d): it writes to the disk", comm,
                        (int)found.items[i]);
+        }
     signal_all(&found, SIGTERM);
     wait_gone(&found, TERM_PATIENCE);
     signal_all(&found, SIGKILL);
     wait_gone(&found, KILL_PATIENCE);
-    return count;
 }

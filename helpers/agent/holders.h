@@ -16,12 +16,18 @@ struct holder_scope {
     unsigned mount_count;
 };
 
+/* Those that were ended, for who must be told. */
+struct ended {
+    unsigned count;
+    char names[192]; /* "postgres, tail"; as many as fit */
+};
+
 /* Adds each process that holds such a file, but for those to be spared. */
 void holders_find(const struct holder_scope *scope, const struct pid_set *spared,
                   struct pid_set *found);
 bool holders_holds(const struct holder_scope *scope, pid_t pid);
-/* Ends them: SIGTERM, three seconds, SIGKILL. Returns how many there were. */
-unsigned holders_end(const struct holder_scope *scope, const struct pid_set *spared,
-                     const struct report *report);
+/* Ends them: SIGTERM, three seconds, SIGKILL. Adds them to ended. */
+void holders_end(const struct holder_scope *scope, const struct pid_set *spared,
+                 struct ended *ended, const struct report *report);
 
 #endif

@@ -6,6 +6,7 @@
 #include "facts.h"
 #include "fault.h"
 #include "reboot.h"
+#include "superblocks.h"
 #include "text.h"
 #include "writer.h"
 
@@ -131,9 +132,14 @@ static int job_fence(void *arg)
         .relay = work->peer_pid,
         .watchdog_owner = agent->watchdog.owner,
     };
+    if (agent->sysrq_fd < 0)
+        agent->sysrq_fd = reboot_prepare();
     if (watchdog_take(&agent->watchdog, &work->fail) != 0)
         return -1;
-    return fence_raise(&agent->fence, &config, &work->fail);
+    int status = fence_raise(&agent->fence, &config, &work->fail);
+    if (status != 0 && !agent->fence.irreversible)
+        watchdog_give_back(&agent->watchdog); /* the old system runs on, and feeds it again */
+    return status;
 }
 
 static int job_write(void *arg)
@@ -181,6 +187,7 @@ bool jobs_start(struct agent *agent, enum agent_job job)
     if (agent->job != JOB_NONE)
         return false;
     agent->work.agent = agent;
+    agent->work.peer_pid = agent->relay_pid;
     memset(&agent->work.fail, 0, sizeof agent->work.fail);
     flash_resume(&agent->flash);
     if (job == JOB_WRITE) {
@@ -210,7 +217,21 @@ void jobs_reboot(struct agent *agent)
         return;
     }
     agent->reboot_at = INT64_MAX;
-    reboot_now(reboot_prepare());
+    int others[SUPERBLOCKS_MAX];
+    unsigned count = fence_others(&agent->fence, others, SUPERBLOCKS_MAX);
+    reboot_now(agent->sysrq_fd >= 0 ? agent->sysrq_fd : reboot_prepare(), others, count);
+}
+
+/* No undoing brings processes back: who runs the device must hear of it. */
+static void name_ended(struct fail *fail, const struct ended *ended)
+{
+    size_t used = strlen(fail->text);
+    if (ended->count > 0)
+        text_format(fail->text + used, sizeof fail->text - used,
+                    "; %u process%s that wrote to the disk %s ended and may have to be started "
+                    "again: %s",
+                    ended->count, ended->count == 1 ? "" : "es", ended->count == 1 ? "was" : "were",
+                    ended->names);
 }
 
 /* Says what became of the target, once that is certain. */
@@ -219,6 +240,8 @@ static void announce(struct agent *agent, enum fail_state state)
     uint8_t out[PROTOCOL_SMALL_MAX];
     agent->failing = false;
     agent->fail.state = (uint8_t)state;
+    if (state == FAIL_UNTOUCHED)
+        name_ended(&agent->fail, &agent->fence.ended);
     console_print(agent->console, "%s", agent->fail.text);
     if (state != FAIL_INCOMPLETE)
         session_phase(agent, PHASE_FAILED);

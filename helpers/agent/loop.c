@@ -5,6 +5,8 @@
 #include "fault.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +33,7 @@ int agent_init(struct agent *agent)
 {
     agent->disk.fd = -1;
     agent->watchdog.fd = -1;
+    agent->sysrq_fd = -1;
     agent->started = (int64_t)time(NULL);
     agent->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     agent->alone_since = agent_now();
@@ -51,6 +54,7 @@ static void drop_peer(struct agent *agent, unsigned slot)
     agent->peers[slot] = NULL;
     if (peer == agent->active) {
         agent->active = NULL;
+        agent->relay_pid = 0; /* another process may have that number soon */
         agent->alone_since = agent_now();
         /* What was asked for over this connection has to be asked for again. */
         intake_forget(&agent->intake);
@@ -86,8 +90,14 @@ static void accept_peer(struct agent *agent, int listener, enum peer_kind kind)
         close(fd);
         return;
     }
-    if (kind == PEER_TCP)
+    if (kind == PEER_TCP) {
+        /* Who is gone without a word is noticed after 40 s. */
+        int idle = 10, count = 3;
         setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &idle, sizeof idle);
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+    }
     int slot = find_slot(agent);
     if (slot < 0) {
         close(fd);
@@ -159,6 +169,21 @@ static void take_events(struct agent *agent)
 /* --- timers -------------------------------------------------------------------------------------
  */
 
+/* Blocks that only a controller can bring. */
+static uint32_t count_missing(struct agent *agent)
+{
+    pthread_mutex_lock(&agent->flash.lock);
+    uint32_t missing = agent->flash.need_count;
+    pthread_mutex_unlock(&agent->flash.lock);
+    return missing;
+}
+
+/* Stage mode that holds everything compares the fenced disk, then writes: nobody is needed. */
+static bool goes_on_alone(struct agent *agent)
+{
+    return agent->job == JOB_WRITE && agent->mode == MODE_STAGE && count_missing(agent) == 0;
+}
+
 static void check_lonely(struct agent *agent, int64_t now)
 {
     struct fail fail;
@@ -173,9 +198,10 @@ static void check_lonely(struct agent *agent, int64_t now)
         agent->quit = true; /* nobody can come back */
     else if (agent->phase < PHASE_FENCING && alone > LONELY_UNTOUCHED)
         agent->quit = true;
-    else if (agent->phase == PHASE_FENCED && alone > LONELY_FENCED) {
-        fault_set(&fail, FAILCODE_ABORTED, "the controller has been gone for %d s",
-                  LONELY_FENCED / 1000);
+    else if (agent->phase == PHASE_FENCED && alone > LONELY_FENCED && !goes_on_alone(agent)) {
+        fault_set(&fail, FAILCODE_ABORTED,
+                  "the controller has been gone for %d s, and %u blocks are missing",
+                  LONELY_FENCED / 1000, count_missing(agent));
         jobs_fail(agent, &fail);
     } else if (destructive && now - agent->last_notice > NOTICE_EVERY) {
         agent->last_notice = now;

@@ -9,6 +9,10 @@
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
 
+#ifndef MS_LAZYTIME
+#define MS_LAZYTIME (1 << 25)
+#endif
+
 /* "\040" and the like, in place (fs/proc_namespace.c, mangle). */
 static void unescape(char *text)
 {
@@ -158,5 +162,23 @@ unsigned long mount_flags(const char *options)
     /* Without any of these the kernel would make it relatime. */
     if ((flags & (MS_NOATIME | MS_RELATIME)) == 0)
         flags |= MS_STRICTATIME;
+    return flags;
+}
+
+unsigned long mount_super_flags(const char *super)
+{
+    static const struct {
+        const char *word;
+        unsigned long flag;
+    } words[] = {
+        {"sync", MS_SYNCHRONOUS},
+        {"dirsync", MS_DIRSYNC},
+        {"mand", MS_MANDLOCK},
+        {"lazytime", MS_LAZYTIME},
+    };
+    unsigned long flags = 0;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (mount_has_option(super, words[i].word))
+            flags |= words[i].flag;
     return flags;
 }

@@ -33,6 +33,8 @@ const struct mount *mounts_find_device(const struct mount_table *table, dev_t de
 bool mount_has_option(const char *options, const char *word);
 /* The value of "name=value" among the options; false: absent or too long. */
 bool mount_option_value(const char *options, const char *name, char *out, size_t size);
+/* MS_SYNCHRONOUS and so on, from the super block's options: a remount without them clears them. */
+unsigned long mount_super_flags(const char *super);
 /* MS_NOSUID and so on, from the per-mount options. */
 unsigned long mount_flags(const char *options);
 

@@ -117,6 +117,12 @@ static void send_progress(struct agent *agent)
     }
     if (progress.done > progress.total)
         progress.done = progress.total;
+    /* A worker that is stuck must not look alive: what did not change is not said again. */
+    const struct progress *last = &agent->progress;
+    if (last->phase == progress.phase && last->done == progress.done &&
+        last->total == progress.total && last->bytes_written == progress.bytes_written)
+        return;
+    agent->progress = progress;
     session_send(agent, out, protocol_encode_progress(&progress, out, sizeof out));
 }
 
@@ -140,6 +146,8 @@ static int malformed(struct agent *agent, const char *what)
     fault_set(&fail, FAILCODE_PROTOCOL, "%s is not what the protocol allows", what);
     if (agent->phase > PHASE_FENCED && agent->phase != PHASE_FAILED)
         fail.state = FAIL_INCOMPLETE;
+    else if (agent->phase == PHASE_FENCED && agent->fence.irreversible)
+        fail.state = FAIL_REBOOTING; /* once the controller stays away */
     send_fail(agent, &fail);
     return -1;
 }
@@ -337,9 +345,9 @@ static int on_hello(struct agent *agent, struct peer *peer, const struct frame *
         agent->active->ending = true;
     agent->active = peer;
     agent->alone_since = 0;
-    if (peer->kind == PEER_UNIX)
-        agent->work.peer_pid = peer->pid;
+    agent->relay_pid = peer->kind == PEER_UNIX ? peer->pid : 0;
     intake_forget(&agent->intake);
+    memset(&agent->progress, 0, sizeof agent->progress);
     struct hello_reply reply = {
         .version = PROTOCOL_VERSION,
         .phase = (uint8_t)agent->phase,

@@ -40,6 +40,14 @@ static struct superblock *find(struct superblocks *list, dev_t device)
     return NULL;
 }
 
+static bool has(const struct superblocks *list, dev_t device)
+{
+    for (unsigned i = 0; i < list->count; i++)
+        if (list->items[i].device == device)
+            return true;
+    return false;
+}
+
 /* The mount point, unless another file system hides it. */
 static int open_inside(const struct mount *mount, pid_t seen_by)
 {
@@ -63,6 +71,12 @@ static int open_inside(const struct mount *mount, pid_t seen_by)
     return -1;
 }
 
+static void set_flags(struct superblock *sb, const struct mount *mount)
+{
+    sb->flags = mount_flags(mount->options) | mount_super_flags(mount->super);
+    sb->mount_ro = mount_has_option(mount->options, "ro");
+}
+
 static int add(struct superblocks *list, const struct mount *mount, pid_t seen_by, bool on_disk,
                struct fail *fail)
 {
@@ -73,7 +87,7 @@ static int add(struct superblocks *list, const struct mount *mount, pid_t seen_b
         if (sb->fd < 0) { /* seen before, but hidden there */
             sb->fd = open_inside(mount, seen_by);
             sb->seen_by = sb->fd >= 0 ? seen_by : sb->seen_by;
-            sb->flags = mount_flags(mount->options);
+            set_flags(sb, mount);
         }
         return 0;
     }
@@ -87,7 +101,7 @@ static int add(struct superblocks *list, const struct mount *mount, pid_t seen_b
     text_copy(sb->point, sizeof sb->point, mount->point);
     sb->fd = open_inside(mount, seen_by);
     sb->seen_by = seen_by;
-    sb->flags = mount_flags(mount->options);
+    set_flags(sb, mount);
     sb->on_disk = on_disk;
     sb->is_overlay = strcmp(mount->fstype, "overlay") == 0;
     sb->can_shut = superblock_can_shut(mount->fstype);
@@ -107,12 +121,15 @@ static int unknown_fault(const struct mount *mount, struct fail *fail)
     return fault_remedy(fail, "unmount it first (a pool: export it), or use netboot mode");
 }
 
-static int find_in(struct superblocks *list, const struct mount_table *table, dev_t disk,
-                   pid_t seen_by, struct fail *fail)
+/* known: those listed before, or NULL. */
+static int find_in(struct superblocks *list, const struct superblocks *known,
+                   const struct mount_table *table, dev_t disk, pid_t seen_by, struct fail *fail)
 {
     for (unsigned i = 0; i < table->count; i++) {
         const struct mount *mount = &table->items[i];
         struct device_set disks = {.count = 0};
+        if (known != NULL && has(known, mount->device))
+            continue;
         if (find(list, mount->device) == NULL) {
             layers_of_mount(table, mount, &disks);
         } else {
@@ -137,6 +154,7 @@ static int find_in(struct superblocks *list, const struct mount_table *table, de
 
 struct namespace_walk {
     struct superblocks *list;
+    const struct superblocks *known;
     dev_t disk;
     struct fail *fail;
     ino_t seen[NAMESPACES_MAX];
@@ -160,19 +178,20 @@ static void visit_namespace(pid_t pid, void *arg)
         walk->seen[walk->count++] = st.st_ino;
     if (mounts_read(&table, pid) != 0)
         return;
-    walk->status = find_in(walk->list, &table, walk->disk, pid, walk->fail);
+    walk->status = find_in(walk->list, walk->known, &table, walk->disk, pid, walk->fail);
     mounts_free(&table);
 }
 
-int superblocks_find(struct superblocks *list, dev_t disk, struct fail *fail)
+static int find_all(struct superblocks *list, const struct superblocks *known, dev_t disk,
+                    struct fail *fail)
 {
     struct mount_table table;
-    struct namespace_walk walk = {.list = list, .disk = disk, .fail = fail};
+    struct namespace_walk walk = {.list = list, .known = known, .disk = disk, .fail = fail};
     struct stat st;
     memset(list, 0, sizeof *list);
     if (mounts_read(&table, 0) != 0)
         return fault_set(fail, FAILCODE_FENCE, "cannot read /proc/self/mountinfo");
-    int status = find_in(list, &table, disk, 0, fail);
+    int status = find_in(list, known, &table, disk, 0, fail);
     mounts_free(&table);
     if (status != 0)
         return -1;
@@ -188,6 +207,61 @@ int superblocks_find(struct superblocks *list, dev_t disk, struct fail *fail)
         }
     }
     return walk.status;
+}
+
+int superblocks_find(struct superblocks *list, dev_t disk, struct fail *fail)
+{
+    return find_all(list, NULL, disk, fail);
+}
+
+/* Mounted read-only by us, and not so any more. */
+static unsigned mark_writable(struct superblocks *list)
+{
+    unsigned count = 0;
+    struct mount_table table;
+    if (mounts_read(&table, 0) != 0)
+        return 1;
+    for (unsigned i = 0; i < list->count; i++) {
+        struct superblock *sb = &list->items[i];
+        const struct mount *mount = mounts_find_device(&table, sb->device);
+        if (!sb->on_disk || sb->is_overlay || sb->down || mount == NULL ||
+            mount_has_option(mount->super, "ro") || (sb->was_writable && !sb->remounted))
+            continue;
+        sb->was_writable = true;
+        sb->remounted = false;
+        count++;
+    }
+    mounts_free(&table);
+    return count;
+}
+
+int superblocks_update(struct superblocks *list, dev_t disk, unsigned *news, struct fail *fail)
+{
+    *news = 0;
+    struct superblocks *fresh = malloc(sizeof *fresh);
+    if (fresh == NULL)
+        return fault_set(fail, FAILCODE_MEMORY, "out of memory");
+    int status = find_all(fresh, list, disk, fail);
+    for (unsigned i = 0; status == 0 && i < fresh->count; i++) {
+        struct superblock *sb = &fresh->items[i];
+        if (list->count == SUPERBLOCKS_MAX) {
+            status = fault_set(fail, FAILCODE_REFUSED, "more than %u file systems are mounted",
+                               SUPERBLOCKS_MAX);
+            break;
+        }
+        list->items[list->count++] = *sb;
+        *news += sb->on_disk && !sb->is_overlay;
+        if (sb->on_disk)
+            device_set_add(&list->devices, sb->device);
+        sb->fd = -1; /* the list has it now */
+    }
+    for (unsigned i = 0; status == 0 && i < fresh->mount_count; i++)
+        if (list->mount_count < MOUNT_IDS_MAX)
+            list->mount_ids[list->mount_count++] = fresh->mount_ids[i];
+    superblocks_close(fresh);
+    free(fresh);
+    *news += mark_writable(list);
+    return status;
 }
 
 void superblocks_close(struct superblocks *list)
@@ -269,29 +343,50 @@ const struct superblock *superblocks_find_writable(const struct superblocks *lis
 /* --- shutdown ----------------------------------------------------------------------------------
  */
 
-const struct superblock *superblocks_shut(struct superblocks *list, bool *any)
+const struct superblock *superblocks_shut(struct superblocks *list, bool *any,
+                                          const struct report *report)
 {
     /* The root comes first in the table, so it is the last to go. */
     for (unsigned i = list->count; i-- > 0;) {
         struct superblock *sb = &list->items[i];
         uint32_t flags = SHUTDOWN_NOLOGFLUSH;
-        if (!sb->on_disk || sb->is_overlay || sb->fd < 0)
+        if (!sb->on_disk || sb->is_overlay || sb->down || sb->fd < 0)
             continue;
         sb->down = ioctl(sb->fd, FS_IOC_SHUTDOWN_, &flags) == 0;
         *any = *any || sb->down;
-        if (!sb->down && sb->can_shut && sb->was_writable && !sb->remounted)
+        if (sb->down || !sb->can_shut)
+            continue;
+        if (sb->was_writable && !sb->remounted)
             return sb;
+        report_log(report, LOG_WARNING, "%s on %s cannot be shut down (%s), but is read-only",
+                   sb->fstype, sb->point, strerror(errno));
     }
     return NULL;
 }
 
-void superblocks_restore(struct superblocks *list)
+void superblocks_restore(struct superblocks *list, bool forced)
 {
     for (unsigned i = 0; i < list->count; i++) {
         struct superblock *sb = &list->items[i];
-        if (!sb->was_writable || sb->down)
+        char path[64];
+        bool ours = sb->on_disk && (sb->remounted || sb->panics);
+        if (!sb->was_writable || sb->down || !(ours || forced))
             continue;
-        remount(sb, 0, sb->panics ? "errors=panic" : NULL);
+        int status = remount(sb, 0, sb->panics ? "errors=panic" : NULL);
         sb->remounted = false;
+        if (status != 0 || !sb->mount_ro)
+            continue;
+        text_format(path, sizeof path, "/proc/self/fd/%d", sb->fd);
+        mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | sb->flags, NULL);
     }
+}
+
+unsigned superblocks_others(const struct superblocks *list, int *fds, unsigned max)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < list->count && count < max; i++)
+        if (!list->items[i].on_disk && !list->items[i].is_overlay && list->items[i].was_writable &&
+            list->items[i].fd >= 0)
+            fds[count++] = list->items[i].fd;
+    return count;
 }

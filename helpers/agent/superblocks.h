@@ -17,7 +17,8 @@ struct superblock {
     char point[256];
     int fd;              /* inside it, -1: not reachable */
     pid_t seen_by;       /* a process of another mount namespace that has it; 0: we do */
-    unsigned long flags; /* of that mount: MS_NOSUID … */
+    unsigned long flags; /* of that mount: MS_NOSUID …, and of the super block: MS_SYNCHRONOUS … */
+    bool mount_ro;       /* that mount is read-only, whatever the super block is */
     bool on_disk;        /* false: of another disk, listed because SysRq-u will hit it as well */
     bool is_overlay;     /* writes go to a layer, which is fenced itself */
     bool can_shut;       /* has FS_IOC_SHUTDOWN */
@@ -47,11 +48,19 @@ unsigned superblocks_remount(struct superblocks *list, const struct superblock *
                              const struct report *report);
 /* Those on the disk that the kernel still calls writable. */
 const struct superblock *superblocks_find_writable(const struct superblocks *list);
-/* FS_IOC_SHUTDOWN on all on the disk. NULL: done; else the one that should have and did not
- * (errno). *any: at least one is down, there is no way back. */
-const struct superblock *superblocks_shut(struct superblocks *list, bool *any);
-/* Writable again where they were, on this disk and (after SysRq-u) on others. */
-void superblocks_restore(struct superblocks *list);
+/* FS_IOC_SHUTDOWN on all on the disk that are not down yet. NULL: done; else the one that should
+ * have and did not (errno): what does not shut down must have become read-only without force. *any:
+ * at least one is down, there is no way back. */
+const struct superblock *superblocks_shut(struct superblocks *list, bool *any,
+                                          const struct report *report);
+/* Looks again: what was mounted on the disk since is added, what was made writable again is marked.
+ * *news: how many of both (overlays do not count). Fault as superblocks_find. */
+int superblocks_update(struct superblocks *list, dev_t disk, unsigned *news, struct fail *fail);
+/* Writable again where they were and we (forced: SysRq-u, on all disks) made them read-only. */
+void superblocks_restore(struct superblocks *list, bool forced);
+/* Descriptors of file systems of other disks, to be synchronized before a reboot. Returns how many.
+ */
+unsigned superblocks_others(const struct superblocks *list, int *fds, unsigned max);
 /* Does this kind of file system have the shutdown ioctl? */
 bool superblock_can_shut(const char *fstype);
 

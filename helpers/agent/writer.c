@@ -227,7 +227,7 @@ static int erase_head(struct writer *w, struct fail *fail)
     if (disk_zero(w->disk, 0, size, w->scan.buffer, SCAN_CHUNK) != 0)
         return io_fault(w, "zero", 0, fail);
     if (from < to) {
-        report_log(w->report, LOG_INFO, "what may be an old backup partition table is erased");
+        report_log(w->report, LOG_DEBUG, "what may be an old backup partition table is erased");
         if (disk_zero(w->disk, from, to - from, w->scan.buffer, SCAN_CHUNK) != 0)
             return io_fault(w, "zero", from, fail);
     }

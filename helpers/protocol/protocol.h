@@ -124,7 +124,8 @@ enum flash_mode {
 
 /* What became of the old system when the agent gives up (FAIL). */
 enum fail_state {
-    FAIL_UNTOUCHED = 0, /* nothing was changed, or all of it undone: the old system runs on */
+    FAIL_UNTOUCHED = 0, /* nothing was changed, or all of it undone: the old system runs on, but for
+                           processes that the text says were ended */
     FAIL_REBOOTING,  /* the fence could not be undone: the agent reboots the untouched old system */
     FAIL_INCOMPLETE, /* the disk is half-written: the agent waits for a controller */
 };
