@@ -229,6 +229,17 @@ static void refuse_busy_filesystems(struct survey *s)
     }
 }
 
+/* The first PID namespace has this number (include/linux/proc_ns.h, PROC_PID_INIT_INO). */
+static bool is_in_container(void)
+{
+    char link[64];
+    ssize_t n = readlink("/proc/self/ns/pid", link, sizeof link - 1);
+    if (n <= 0)
+        return false; /* a kernel without them */
+    link[n] = '\0';
+    return strcmp(link, "pid:[4026531836]") != 0;
+}
+
 static void write_refusals(struct survey *s, const struct fail *mount_fail)
 {
     const struct facts_config *config = s->config;
@@ -246,6 +257,13 @@ static void write_refusals(struct survey *s, const struct fail *mount_fail)
     if (mount_fail->code != 0)
         refuse(s, "mounts", mount_fail);
     refuse_busy_filesystems(s);
+    if (is_in_container()) {
+        fault_set(&fail, FAILCODE_REFUSED,
+                  "this is a container: who else writes to the disk cannot "
+                  "be seen, and the machine cannot be rebooted");
+        fault_remedy(&fail, "flash the machine that it runs on");
+        refuse(s, "container", &fail);
+    }
     if (config->disk->fd >= 0 && mount_fail->code == 0 &&
         claims_check(&s->mounts, config->target->device, &s->superblocks, &s->swaps, &fail) != 0)
         refuse(s, "in-use", &fail);
@@ -254,6 +272,8 @@ static void write_refusals(struct survey *s, const struct fail *mount_fail)
         fault_remedy(&fail, "switch the watchdog off in init's configuration");
         refuse(s, "watchdog", &fail);
     }
+    if (watchdog_is_foreign(config->watchdog, &fail))
+        refuse(s, "watchdog", &fail);
     json_close(&s->json, '[');
 }
 
@@ -276,8 +296,6 @@ static void write_warnings(struct survey *s)
     if (watchdog->owner == 1)
         warn(s, "the watchdog held by %s is taken over while the disk is written%s",
              watchdog->owner_name, "");
-    else if (watchdog->owner > 1)
-        warn(s, "the watchdog is fed by %s, which is kept running%s", watchdog->owner_name, "");
     if (access("/proc/sysrq-trigger", W_OK) != 0)
         warn(s, "this kernel has no SysRq: file systems must become read-only by themselves%s%s",
              "", "");

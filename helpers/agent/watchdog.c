@@ -18,9 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WATCHDOG_MISC  130 /* minor of /dev/watchdog among the misc devices (major 10) */
-#define WANTED_TIMEOUT 60  /* seconds */
-#define TAKE_PATIENCE  50  /* tenths of a second for PID 1 to let go */
+#define WATCHDOG_MISC    130 /* minor of /dev/watchdog among the misc devices (major 10) */
+#define WANTED_TIMEOUT   60  /* seconds */
+#define FALLBACK_SETTING "60000000"
+#define TAKE_PATIENCE    50 /* tenths of a second for PID 1 to let go */
 
 struct owner_search {
     dev_t nodes[8];
@@ -80,19 +81,27 @@ void watchdog_look(struct watchdog *watchdog)
         process_stat(search.owner, watchdog->owner_name, &parent);
 }
 
-/* systemd closes its watchdog when RuntimeWatchdogUSec becomes 0 (org.freedesktop.systemd1(5)). */
-static int ask_systemd(const char *value)
+/* busctl with these words; its output, if wanted, into out. -1: it failed. */
+static int ask_systemd(const char *verb, const char *value, char *out, size_t size)
 {
-    int status = -1;
+    int status = -1, pipes[2] = {-1, -1};
+    if (out != NULL && pipe2(pipes, O_CLOEXEC) != 0)
+        return -1;
     pid_t child = fork();
     if (child == 0) {
         int null = open("/dev/null", O_RDWR);
         for (int i = 0; i < 3 && null >= 0; i++)
-            dup2(null, i);
-        execl("/usr/bin/busctl", "busctl", "set-property", "org.freedesktop.systemd1",
+            dup2(i == 1 && out != NULL ? pipes[1] : null, i);
+        execl("/usr/bin/busctl", "busctl", verb, "org.freedesktop.systemd1",
               "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",
-              "RuntimeWatchdogUSec", "t", value, (char *)NULL);
+              "RuntimeWatchdogUSec", value == NULL ? NULL : "t", value, (char *)NULL);
         _exit(127);
+    }
+    if (out != NULL) {
+        close(pipes[1]);
+        ssize_t n = child < 0 ? -1 : read(pipes[0], out, size - 1);
+        out[n > 0 ? n : 0] = '\0';
+        close(pipes[0]);
     }
     if (child < 0 || waitpid(child, &status, 0) != child)
         return -1;
@@ -106,31 +115,63 @@ static int cannot_take(struct fail *fail, const char *why)
     return fault_remedy(fail, "switch it off first (systemd: RuntimeWatchdogSec=0 in system.conf)");
 }
 
+bool watchdog_is_foreign(const struct watchdog *watchdog, struct fail *fail)
+{
+    if (watchdog->ours || watchdog->owner <= 1)
+        return false;
+    /* Its tests may look at files and services that are no more, and then it resets the device in
+     * the middle of the write; to end it may do the same. */
+    fault_set(fail, FAILCODE_REFUSED, "the watchdog is held by %s (%d), which cannot be taken over",
+              watchdog->owner_name, (int)watchdog->owner);
+    fault_remedy(fail, "stop that program first, in the way that makes it close the watchdog in "
+                       "order");
+    return true;
+}
+
+/* What PID 1 had set, for later; systemd's own notation is a number of microseconds behind "t". */
+static void remember_setting(struct watchdog *watchdog)
+{
+    char text[64];
+    text_copy(watchdog->setting, sizeof watchdog->setting, FALLBACK_SETTING);
+    if (ask_systemd("get-property", NULL, text, sizeof text) != 0 || !text_starts(text, "t "))
+        return;
+    text[strcspn(text, "\n")] = '\0';
+    if (strspn(text + 2, "0123456789") == strlen(text + 2) && text[2] != '\0' &&
+        strcmp(text + 2, "0") != 0)
+        text_copy(watchdog->setting, sizeof watchdog->setting, text + 2);
+}
+
 int watchdog_take(struct watchdog *watchdog, struct fail *fail)
 {
     int timeout = WANTED_TIMEOUT;
     watchdog_look(watchdog);
-    /* Nobody's, or fed by a program of its own that lives on, pinned. */
-    if (watchdog->ours || watchdog->owner != 1)
+    if (watchdog_is_foreign(watchdog, fail))
+        return -1;
+    if (watchdog->ours || watchdog->owner == 0)
         return 0;
     if (access("/run/systemd/system", F_OK) != 0)
         return cannot_take(fail, "it is not systemd");
-    if (ask_systemd("0") != 0)
+    remember_setting(watchdog);
+    /* systemd closes it when RuntimeWatchdogUSec becomes 0 (org.freedesktop.systemd1(5)). */
+    if (ask_systemd("set-property", "0", NULL, 0) != 0)
         return cannot_take(fail, "busctl could not set RuntimeWatchdogUSec");
     for (int i = 0; i < TAKE_PATIENCE && watchdog->fd < 0; i++) {
         watchdog->fd = open("/dev/watchdog", O_WRONLY | O_CLOEXEC);
         if (watchdog->fd < 0)
             nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
     }
-    if (watchdog->fd < 0)
-        return cannot_take(fail, strerror(errno));
+    if (watchdog->fd < 0) {
+        cannot_take(fail, strerror(errno));
+        ask_systemd("set-property", watchdog->setting, NULL, 0);
+        return -1;
+    }
     ioctl(watchdog->fd, WDIOC_SETTIMEOUT, &timeout);
     if (ioctl(watchdog->fd, WDIOC_GETTIMEOUT, &timeout) != 0 || timeout <= 0)
         timeout = 10;
     watchdog->timeout = (unsigned)timeout;
-    watchdog->ours = true;
-    watchdog->owner = 0;
     watchdog->fed = 0;
+    watchdog->owner = 0;
+    watchdog->ours = true;
     return 0;
 }
 
@@ -146,10 +187,10 @@ void watchdog_give_back(struct watchdog *watchdog)
 {
     if (!watchdog->ours)
         return;
+    watchdog->ours = false;
     ssize_t ignored = write(watchdog->fd, "V", 1);
     (void)ignored;
     close(watchdog->fd);
     watchdog->fd = -1;
-    watchdog->ours = false;
-    ask_systemd("60000000");
+    ask_systemd("set-property", watchdog->setting, NULL, 0);
 }

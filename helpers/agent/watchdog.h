@@ -15,12 +15,15 @@ struct watchdog {
     int fd;           /* -1: not held */
     int64_t fed;      /* ms */
     unsigned timeout; /* seconds, once ours */
+    char setting[24]; /* what PID 1 had: microseconds */
 };
 
 /* Looks who holds it. */
 void watchdog_look(struct watchdog *watchdog);
-/* Takes it over from PID 1 (its runtime watchdog set to 0 first); another owner is left alone.
- * FAILCODE_REFUSED when it cannot be taken. */
+/* Is it held by another program than PID 1? Then nobody can take it over: fail says so. */
+bool watchdog_is_foreign(const struct watchdog *watchdog, struct fail *fail);
+/* Takes it over from PID 1 (its runtime watchdog set to 0 first). FAILCODE_REFUSED when it cannot
+ * be taken, from whomever; then it is as it was. */
 int watchdog_take(struct watchdog *watchdog, struct fail *fail);
 /* Called often; does something every few seconds. now: monotonic ms. */
 void watchdog_feed(struct watchdog *watchdog, int64_t now);
