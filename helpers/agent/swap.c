@@ -15,7 +15,8 @@ static void unescape(char *text)
     unsigned value;
     char *out = text;
     for (char *in = text; *in != '\0'; out++) {
-        if (in[0] == '\\' && sscanf(in + 1, "%3o", &value) == 1) {
+        if (in[0] == '\\' && strspn(in + 1, "01234567") >= 3 &&
+            sscanf(in + 1, "%3o", &value) == 1) {
             *out = (char)value;
             in += 4;
         } else {

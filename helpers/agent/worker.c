@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STACK_SIZE (512u * 1024u) /* locked as a whole */
@@ -19,12 +20,15 @@ static void post(struct worker *worker, struct event *event)
     (void)ignored;
 }
 
+/* A log line can be done without when memory is short, the others have to wait for it. */
 static struct event *event_new(enum event_kind kind, const char *text)
 {
     size_t size = strlen(text) + 1;
-    struct event *event = calloc(1, sizeof *event + size);
+    struct event *event;
+    while ((event = calloc(1, sizeof *event + size)) == NULL && kind != EVENT_LOG)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     if (event == NULL)
-        abort(); /* some bytes of locked heap: nothing sensible is left to do without */
+        return NULL;
     event->kind = kind;
     memcpy(event->text, text, size);
     return event;
@@ -40,6 +44,8 @@ static void post_phase(void *arg, enum agent_phase phase)
 static void post_log(void *arg, enum log_level level, const char *text)
 {
     struct event *event = event_new(EVENT_LOG, text);
+    if (event == NULL)
+        return;
     event->level = level;
     post(arg, event);
 }
