@@ -64,7 +64,8 @@ struct agent {
     int64_t alone_since;      /* ms: since when there has been no controller; 0: there is one */
     int64_t last_command;     /* ms */
     int64_t last_progress;    /* ms */
-    struct progress progress; /* as last sent */
+    struct progress progress; /* as last sent … */
+    uint64_t pulse;           /* … and what the disk had written then */
     int64_t last_notice;      /* ms: on the console */
     int64_t reboot_at;        /* ms; 0: not planned */
 };

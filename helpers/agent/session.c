@@ -98,6 +98,20 @@ static void send_wants(struct agent *agent)
         session_send(agent, out, protocol_encode_want(ranges, count, out, sizeof out));
 }
 
+/* Sectors that the disk has completed writing (Documentation/block/stat.rst): a long sync, zeroing
+ * or flush moves this number and no other. Before the fence it is the live system's. */
+static uint64_t read_pulse(const struct agent *agent)
+{
+    char path[320], text[256];
+    unsigned long long sectors = 0;
+    text_format(path, sizeof path, "/sys/block/%s/stat", agent->target.name);
+    if (agent->phase < PHASE_FENCING || agent->target.name[0] == '\0' ||
+        text_read(path, text, sizeof text) <= 0 ||
+        sscanf(text, "%*u %*u %*u %*u %*u %*u %llu", &sectors) != 1)
+        return 0;
+    return sectors;
+}
+
 static void send_progress(struct agent *agent)
 {
     uint8_t out[PROTOCOL_SMALL_MAX];
@@ -119,10 +133,13 @@ static void send_progress(struct agent *agent)
         progress.done = progress.total;
     /* A worker that is stuck must not look alive: what did not change is not said again. */
     const struct progress *last = &agent->progress;
+    uint64_t pulse = read_pulse(agent);
     if (last->phase == progress.phase && last->done == progress.done &&
-        last->total == progress.total && last->bytes_written == progress.bytes_written)
+        last->total == progress.total && last->bytes_written == progress.bytes_written &&
+        agent->pulse == pulse)
         return;
     agent->progress = progress;
+    agent->pulse = pulse;
     session_send(agent, out, protocol_encode_progress(&progress, out, sizeof out));
 }
 

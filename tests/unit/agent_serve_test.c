@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -455,6 +456,36 @@ static void test_second_way_in(void **state)
     image_free(image);
 }
 
+/* A controller must be able to tell a write that is stuck from one that goes on: while blocks are
+ * missing and none comes, the agent falls silent. */
+static void test_silent_when_stuck(void **state)
+{
+    struct driver driver;
+    (void)state;
+    struct image *image = image_new(12 * MIB, 1);
+    disk_file_make(disk, 16 * MIB, NULL, 0, 7);
+    driver_start(&driver, image, disk, NULL);
+    driver_introduce(&driver);
+    driver.stop_after = 40;
+    driver_begin(&driver, MODE_STREAM, 0);
+    assert_true(driver_until(&driver, FRAME_MODE));
+    driver_request(&driver, FRAME_FENCE);
+    assert_true(driver_until(&driver, FRAME_FENCED));
+    driver_request(&driver, FRAME_WRITE);
+    while (driver.sent < 40)
+        assert_true(driver_until(&driver, FRAME_WANT));
+    /* What is on its way ends some time: then nothing more is heard for seconds. */
+    struct pollfd poll_in = {.fd = driver.in, .events = POLLIN};
+    uint8_t drop[4096];
+    unsigned heard = 0;
+    while (poll(&poll_in, 1, 2000) > 0 && heard++ < 100)
+        assert_true(read(driver.in, drop, sizeof drop) > 0);
+    assert_true(heard < 100);
+    kill(driver.pid, SIGKILL);
+    driver_stop(&driver);
+    image_free(image);
+}
+
 static struct driver connect_again(struct image *image, const char *name)
 {
     struct driver driver;
@@ -553,6 +584,7 @@ int main(void)
         cmocka_unit_test(test_finishes_alone),
         cmocka_unit_test(test_covered_backup_table),
         cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_silent_when_stuck),
     };
     const char *program = getenv("AGENT_PROGRAM");
     if (program == NULL || access(program, X_OK) != 0 || sodium_init() < 0) {
