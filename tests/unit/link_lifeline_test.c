@@ -400,6 +400,16 @@ static void no_way_is_told(void **state)
     user_expect_closed(&user, ERROR_USAGE, "has no %p");
     assert_non_null(strstr(user.err.remedy, "ProxyJump"));
 
+    /* The end comes before the words: they are waited for. */
+    place_write(
+        &place, "ssh_config",
+        "Host *\n ProxyCommand sh -c 'exec </dev/null >/dev/null; echo no way to %%p >&2'\n");
+    for (unsigned i = 0; i < 8; i++) {
+        user_init(&user, "board");
+        user_open(&user, nobody, secret);
+        user_expect_closed(&user, ERROR_NETWORK, "the proxy said: no way to");
+    }
+
     place_write(&place, "ssh_config", "Host *\n Prot 22\n");
     user_init(&user, "board");
     user_open(&user, nobody, secret);
