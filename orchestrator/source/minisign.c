@@ -11,10 +11,13 @@
 #define COMMENT     "trusted comment: "
 #define COMMENT_MAX 8192u
 
-/* base64 of exactly size bytes. */
+/* base64 of exactly size bytes. libsodium 1.0.18 takes every byte above 127 for a '/'. */
 static bool decode(const char *text, uint8_t *out, size_t size)
 {
     size_t got;
+    for (const char *c = text; *c != '\0'; c++)
+        if ((unsigned char)*c > 127)
+            return false;
     return sodium_base642bin(out, size, text, strlen(text), NULL, &got, NULL,
                              sodium_base64_VARIANT_ORIGINAL) == 0 &&
            got == size;
