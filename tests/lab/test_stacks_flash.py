@@ -1,0 +1,133 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Roots other than ext4 on a partition: other file systems, an overlay, device mapper, a file system in a
+file, swap, a data partition. Each is written to all the time by processes that come back when killed, and
+comes out as the image; or it is refused before anything is written, and goes on as before."""
+
+import concurrent.futures
+import json
+import os
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+
+from cache import run
+from check import check, check_flashed, console_ends
+from lab import Lab, require
+
+WRITERS = "append,pwrite,mmap,churn,walk"
+
+# name: (mode, keys of Lab.device()). The stack is the device's own, so the image comes up below the same.
+FLASHED = {
+    "xfs": ("stage", {"fs": "xfs", "layout": "mbr", "mem": "128M"}),
+    "f2fs": ("stream", {"fs": "f2fs", "layout": "mbr", "mem": "96M"}),
+    "btrfs": ("stage", {"fs": "btrfs", "layout": "mbr", "mem": "128M"}),
+    "overlay": ("stage", {"stack": "overlay", "mem": "128M", "data": 16}),  # changes go to the data partition
+    "overlay-ram": ("stream", {"stack": "overlay", "mem": "96M"}),          # changes stay in memory
+    "linear": ("stream", {"stack": "dm-linear", "writers": WRITERS + ",fat"}),
+    "crypt": ("stage", {"stack": "dm-crypt"}),
+    "loop": ("stage", {"mem": "128M"}),
+    "swap": ("stream", {"swap": 8, "mem": "128M", "writers": WRITERS + ",fat,hog"}),
+    "data": ("stage", {"data": 16, "mem": "128M"}),
+    # systemd's; the flash takes longer than it waits.
+    "watchdog": ("stream", {"kind": "systemd", "mem": "320M", "watchdog": 10}),
+}
+
+# name: (word of the reason, keys)
+REFUSED = {
+    # A loop device keeps a file of a file system without the shutdown ioctl open: nothing can silence that.
+    "btrfs-loop": ("shutdown ioctl", {"fs": "btrfs", "layout": "mbr", "mem": "96M"}),
+    # One fed by a program of its own: whether that survives without its disk, nobody knows.
+    "watchdog-foreign": ("held by watchdog", {"watchdog": 10}),
+}
+
+
+def inner_disk(lab):
+    """A small file system as a file."""
+    path = lab.dir / "inner.img"
+    run("mke2fs", "-q", "-t", "ext4", path, "4M")
+    return path
+
+
+def write_to(device, mount, where):
+    """Mounts something more on the device and has writers there, run from memory."""
+    p = device.ssh(f"""set -e
+mkdir -p {where}
+{mount} {where}
+mkdir {where}/lab-writer
+cp /usr/lib/lab/writer /dev/shm
+cd /
+/dev/shm/writer -r append,pwrite,mmap,churn {where}/lab-writer </dev/null >/dev/null 2>&1 &
+sleep 2
+ls {where}/lab-writer""")
+    check(f"{device.name}: writers below {where}", "mmap" in p.stdout.split(), p.stdout + p.stderr)
+
+
+def mount_inner(device, image):
+    device.put(image, "/var/inner.img")
+    write_to(device, "modprobe loop; losetup /dev/loop0 /var/inner.img; mount -t ext4 /dev/loop0", "/mnt")
+
+
+def flash(lab, inventory, layout, fs, devices):
+    """One run over the devices that take the same image; returns (its process, {name: the report's entry})."""
+    report = lab.dir / f"{layout}-{fs}.json"
+    argv = lab.fleetflash_argv("-i", inventory, "-l", ",".join(d.name for d in devices), "--yes", "-v",
+                               "--report", report, lab.image("busybox", layout, "new", fs=fs))
+    # These runs go on at the same time and have nothing to do with each other.
+    argv[argv.index("--state-dir") + 1] = lab.dir / f"state-{layout}-{fs}"
+    p = lab.run(argv, text=True, errors="replace", timeout=1200, stdin=subprocess.DEVNULL, capture_output=True)
+    return p, {t["name"]: t for t in json.loads(report.read_text())["targets"]} if report.exists() else {}
+
+
+def main():
+    require()
+    with Lab() as lab:
+        devices = {}
+        for name, (_, keys) in {**FLASHED, **REFUSED}.items():
+            keys = {"kind": "busybox", "layout": "gpt-boot", "writers": WRITERS, **keys}
+            devices[name] = lab.device(name, respawn=True, **keys)
+        groups = {}
+        for d in lab.devices:
+            groups.setdefault((d.layout, d.fs), []).append(d)
+        for layout, fs in groups:
+            lab.image("busybox", layout, "new", fs=fs)
+        lab.boot_all()
+        write_to(devices["data"], "mount -t ext4 /dev/ubda3", "/mnt")
+        inner = inner_disk(lab)
+        for name in ("loop", "btrfs-loop"):
+            mount_inner(devices[name], inner)
+        devices["watchdog"].limit_rate("2mbit")
+        check("swap is in use", "/var/lab-swap" in devices["swap"].ssh("cat /proc/swaps").stdout)
+        boot_ids = {name: devices[name].boot_id() for name in REFUSED}
+        inventory = lab.inventory(host=lambda d: {
+            "mode": FLASHED.get(d.name, ("stream",))[0], "retries": 1, "reboot_timeout": "5m",
+            "after": {"host_key": devices["data"].host_key_fingerprint("new")},
+            "services": {"policy": "systemd" if d.kind == "systemd" else "sysv", "stop": ["lab-victim"]}})
+        entries = {}
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            jobs = [pool.submit(flash, lab, inventory, *key, group) for key, group in groups.items()]
+        for job in jobs:
+            p, more = job.result()
+            print(p.stderr, flush=True)
+            entries.update(more)
+        for name, (mode, _) in FLASHED.items():
+            t = entries.get(name, {})
+            check(f"{name}: flashed in {mode} mode", t.get("outcome") == "flashed" and t["mode"] == mode,
+                  f"{t}\n{console_ends([devices[name]])}")
+        for name, (word, _) in REFUSED.items():
+            t, d = entries.get(name, {}), devices[name]
+            error = t.get("error") or {}
+            check(f"{name}: refused, untouched: {error.get('text')} — {error.get('remedy')}",
+                  t.get("outcome") == "failed" and word in error["text"] and t["damage"] == "untouched",
+                  f"{t}\n{console_ends([d])}")
+            p = d.ssh("touch /var/writable /mnt/writable && /etc/init.d/lab-victim status")
+            check(f"{name}: the old system goes on, all is writable, and its service was started again",
+                  d.boot_id() == boot_ids[name] and d.reboots() == 0 and p.returncode == 0, p.stdout + p.stderr)
+        for (layout, fs), group in groups.items():
+            check_flashed([d for d in group if d.name in FLASHED], lab.raw_image("busybox", layout, "new", fs=fs))
+
+
+if __name__ == "__main__":
+    main()
