@@ -38,7 +38,6 @@ struct step_rule {
     enum step_fault fault;
     void (*enter)(struct target *target);
     const char *timeout_sentence;
-    bool gated; /* begins only when the journal has it on the disk */
 };
 
 static void target_begin(struct target *target);
@@ -50,7 +49,7 @@ static const struct step_rule rules[STEP_COUNT] = {
     [STEP_BACKOFF] = {NULL, -1, OWN_TIMEOUT, FAULT_RETRY, enter_backoff, NULL},
     [STEP_CONNECT] = {"connecting", -1, NO_TIMEOUT, FAULT_RETRY, target_enter_connect, NULL},
     [STEP_DEPLOY] = {"deploying the agent", -1, DEPLOY_TIMEOUT, FAULT_RETRY, target_enter_deploy,
-                     "the agent could not be deployed in time", true},
+                     "the agent could not be deployed in time"},
     [STEP_ATTACH] = {"attaching to the agent", -1, CONNECT_TIMEOUT, FAULT_RETRY,
                      target_enter_attach, "the agent does not answer"},
     [STEP_FACTS] = {"probing", STATE_PROBE, TRANSFER_TIMEOUT, FAULT_RETRY, target_enter_facts,
@@ -64,11 +63,10 @@ static const struct step_rule rules[STEP_COUNT] = {
     [STEP_LIFELINE] = {"trying the second way in", -1, CONNECT_TIMEOUT, FAULT_RETRY,
                        target_enter_lifeline, "the agent's own port does not answer"},
     [STEP_FENCE] = {"fencing the old file systems", -1, FENCE_TIMEOUT, FAULT_FENCE,
-                    target_enter_fence, "the fence did not go up in time", true},
+                    target_enter_fence, "the fence did not go up in time"},
     [STEP_WRITE] = {"writing", -1, TRANSFER_TIMEOUT, FAULT_WRITE, target_enter_write,
-                    "the agent writes no more", true},
-    [STEP_REBOOT] = {"rebooting", STATE_REBOOT, OWN_TIMEOUT, FAULT_LOST, target_enter_reboot, NULL,
-                     true},
+                    "the agent writes no more"},
+    [STEP_REBOOT] = {"rebooting", STATE_REBOOT, OWN_TIMEOUT, FAULT_LOST, target_enter_reboot, NULL},
     [STEP_AWAY] = {"booting", STATE_REACHABILITY, OWN_TIMEOUT, FAULT_LOST, target_enter_away, NULL},
     [STEP_RETURN] = {"waiting for the new system", STATE_REACHABILITY, NO_TIMEOUT, FAULT_LOST,
                      target_enter_return, NULL},
@@ -77,6 +75,13 @@ static const struct step_rule rules[STEP_COUNT] = {
     [STEP_UNDO] = {"backing out", -1, OWN_TIMEOUT, FAULT_BACKOUT, target_enter_undo, NULL},
     [STEP_DONE] = {"", -1, NO_TIMEOUT, FAULT_BACKOUT, NULL, NULL},
 };
+
+/* Those that begin only when the journal has them on the disk: there is no way back from them as if
+ * nothing had happened. */
+static bool step_is_gated(enum target_step step)
+{
+    return step == STEP_DEPLOY || step == STEP_FENCE || step == STEP_WRITE || step == STEP_REBOOT;
+}
 
 #define DEPLOY_TIMEOUT_MS (180u * 1000u)
 #define FENCE_TIMEOUT_MS  (180u * 1000u)
@@ -183,12 +188,13 @@ static void step_begin(struct target *target, const struct step_rule *rule)
 {
     if (target->step == STEP_DEPLOY)
         target->deploys++; /* from now on the journal has the secret */
-    if (rule->gated) {
+    bool gated = step_is_gated(target->step);
+    if (gated) {
         target->gate = target_record(target, gate_callback);
         if (target->gate != NULL && rule->timeout == OWN_TIMEOUT)
             target_timer_start(target, GATE_TIMEOUT_MS); /* the journal's disk may hang */
     }
-    if (!rule->gated && target->step != STEP_IDLE)
+    if (!gated && target->step != STEP_IDLE)
         target_record(target, NULL);
     if (rule->enter != NULL && target->gate == NULL)
         rule->enter(target);
