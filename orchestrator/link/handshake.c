@@ -12,6 +12,7 @@
 #if defined(__arm__) || defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* GCM where the processor has AES instructions, ChaCha20 where it has not; the counter modes are
@@ -119,7 +120,6 @@ static int exchange_keys(struct handshake *handshake)
         return error_set(&handshake->err, ERROR_IO, "%s: out of memory", handshake->name);
     if (set_options(handshake) != 0)
         return -1;
-    handshake->fd = -1; /* the session closes it from here on */
     ssh_set_blocking(handshake->session, 0);
     int rc;
     while ((rc = ssh_connect(handshake->session)) == SSH_AGAIN && handshake_wait(handshake))
@@ -161,16 +161,30 @@ int handshake_start(struct handshake *handshake)
     return uv_thread_create(&handshake->thread, handshake_thread, handshake);
 }
 
+static bool same_socket(int a, int b)
+{
+    struct stat left, right;
+    return fstat(a, &left) == 0 && fstat(b, &right) == 0 && left.st_dev == right.st_dev &&
+           left.st_ino == right.st_ino;
+}
+
+void handshake_end_session(struct handshake *handshake, ssh_session session)
+{
+    if (session != NULL) {
+        ssh_disconnect(session);
+        ssh_free(session);
+    }
+    if (handshake->fd >= 0 &&
+        (handshake->watch_fd < 0 || same_socket(handshake->fd, handshake->watch_fd)))
+        close(handshake->fd);
+    handshake->fd = -1;
+}
+
 void handshake_free(struct handshake *handshake)
 {
     if (handshake == NULL)
         return;
-    if (handshake->session != NULL) {
-        ssh_disconnect(handshake->session);
-        ssh_free(handshake->session);
-    }
-    if (handshake->fd >= 0)
-        close(handshake->fd);
+    handshake_end_session(handshake, handshake->session);
     if (handshake->watch_fd >= 0)
         close(handshake->watch_fd);
     if (handshake->agent_fd >= 0)

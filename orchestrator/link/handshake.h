@@ -25,7 +25,7 @@ struct handshake {
     char *fingerprint;
     enum hostkey_policy hostkey;
     uint64_t timeout; /* ms; the loop's own timer is the one that counts */
-    int fd;           /* connected socket; the session's from then on */
+    int fd;           /* connected socket; libssh has it as well */
     int watch_fd;     /* a duplicate to wait on: libssh closes its own when it likes */
     int agent_fd;     /* -1: no agent */
     uv_mutex_t *known_hosts_lock;
@@ -53,6 +53,11 @@ struct handshake *handshake_new(void);
 
 /* Starts the thread. Returns 0 or a libuv error (finished will not run then). */
 int handshake_start(struct handshake *handshake);
+
+/* Ends a session (NULL: none) that was made on this handshake's socket, and closes that. libssh
+ * closes a socket that it was given by itself on some errors and in some versions, and not in
+ * others: the number is closed only while it still is that socket. */
+void handshake_end_session(struct handshake *handshake, ssh_session session);
 
 /* After the thread has been joined (or was never started): ends the session, closes what is left.
  */

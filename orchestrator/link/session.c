@@ -154,8 +154,7 @@ void session_stop(struct link *link)
         ssh_event_free(link->event);
         link->event = NULL;
     }
-    ssh_disconnect(link->session);
-    ssh_free(link->session);
+    handshake_end_session(link->kept, link->session);
     link->session = NULL;
 }
 

@@ -406,12 +406,9 @@ static void queued_links_wait_their_turn(void **state)
     (void)state;
     struct peer first, second, third;
     unsigned port;
-    int fd = listen_on_loopback(&port);
-    uv_close((uv_handle_t *)&client.tick, NULL);
-    link_pool_free(client.pool);
-    uv_run(&client.loop, UV_RUN_DEFAULT);
-    uv_loop_close(&client.loop);
+    client_finish(&client);
     client_init(&client, 1);
+    int fd = listen_on_loopback(&port);
     peer_init(&first, &place, NULL);
     first.config.port = port; /* silent */
     first.config.connect_timeout = 1500;

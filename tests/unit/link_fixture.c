@@ -218,9 +218,23 @@ static void tick_callback(uv_timer_t *tick)
     client->last_tick = now;
 }
 
+/* Sockets that are open: a link must leave none behind. */
+static unsigned count_sockets(void)
+{
+    unsigned count = 0;
+    for (int fd = 0; fd < 1024; fd++) {
+        char path[40], where[16] = "";
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        if (readlink(path, where, sizeof where - 1) > 0 && strncmp(where, "socket:", 7) == 0)
+            count++;
+    }
+    return count;
+}
+
 void client_init(struct client *client, unsigned max_handshakes)
 {
     memset(client, 0, sizeof *client);
+    client->sockets = count_sockets();
     assert_int_equal(uv_loop_init(&client->loop), 0);
     client->pool = link_pool_new(&client->loop, max_handshakes);
     assert_non_null(client->pool);
@@ -270,6 +284,7 @@ void client_finish(struct client *client)
     if (rc != 0)
         uv_walk(&client->loop, count_handle, NULL);
     assert_int_equal(rc, 0);
+    assert_int_equal(count_sockets(), client->sockets);
 }
 
 static void peer_up_callback(struct link *link, const struct link_facts *facts, void *arg)
