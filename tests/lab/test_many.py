@@ -58,6 +58,7 @@ def main():
         for count in range(rounds):
             old, new = ("old", "new") if count % 2 == 0 else ("new", "old")
             layout = ("mbr-boot", "gpt-boot")[count // 2 % 2]
+            what = f"round {count + 1}: {old} → {new} {layout}"
             # Known by the host key of the image that runs.
             inventory = lab.inventory(after=new, host=lambda d: {
                 "mode": mode_of(d, count), "retries": 2, "reboot_timeout": "5m",
@@ -66,7 +67,6 @@ def main():
             check(f"{what}: all writers are at work", all(lab.each(at_work)))
             p = lab.fleetflash("-i", inventory, "--yes", "-v", "--report", report,
                                lab.image("busybox", layout, new))
-            what = f"round {count + 1}: {old} → {new} {layout}"
             if p.returncode:
                 print(p.stderr, flush=True)
             check(f"{what}: exit code 0", p.returncode == 0, console_ends(lab.devices))
