@@ -279,8 +279,8 @@ int journal_begin_run(struct journal *journal, const struct journal_run *run, st
  */
 static int journal_prepare(struct journal *journal, struct error *err)
 {
-    if (journal_execute(journal, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-                                 "PRAGMA secure_delete=ON; PRAGMA busy_timeout=5000") != 0)
+    if (journal_execute(journal, "PRAGMA busy_timeout=5000; PRAGMA journal_mode=WAL;"
+                                 "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON") != 0)
         return journal_fail(journal, err, "cannot be used");
     sqlite3_stmt *check = statement_new(journal, "PRAGMA quick_check(1)");
     bool sound = check != NULL && sqlite3_step(check) == SQLITE_ROW &&
