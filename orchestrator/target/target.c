@@ -477,6 +477,12 @@ void target_decline(struct target *target, const char *reason)
         return;
     struct error err;
     error_set(&err, ERROR_CANCELLED, "%s", reason);
+    if (target->releasing) { /* it is backing out already: that becomes its end */
+        target->releasing = false;
+        target->final_outcome = OUTCOME_NOT_STARTED;
+        target->status.error = err;
+        return;
+    }
     if (target->has_agent || target->link != NULL)
         target_back_out(target, OUTCOME_NOT_STARTED, &err);
     else
@@ -486,7 +492,7 @@ void target_decline(struct target *target, const char *reason)
 void target_interrupt(struct target *target)
 {
     target->interrupted = true;
-    if (target->step == STEP_IDLE || target->step == STEP_PROBED) {
+    if (target->step == STEP_IDLE || target->step == STEP_PROBED || target->releasing) {
         target_decline(target, "interrupted before its turn came");
     } else if (!target->write_sent && !target->undoing && target->step < STEP_FENCE) {
         struct error err;
