@@ -55,7 +55,7 @@ def check_runs_on(lab, device):
           device.boot_id() == lab.boot_ids[device.name] and device.image_version() == "old")
     p = device.ssh(victim)
     check(f"{device.name}: its service runs", p.returncode == 0, p.stdout + p.stderr)
-    p = device.ssh("for i in 1 2 3 4 5 6 7 8 9 10; do pidof fleetflash || break; sleep 1; done; pidof fleetflash; "
+    p = device.ssh("for i in 1 2 3 4 5 6 7 8 9 10; do pidof fleetflash >/dev/null || break; sleep 1; done; pidof fleetflash; "
                    "ls -d /dev/shm/fleetflash* /run/fleetflash* /tmp/fleetflash* /run/user/*/fleetflash*; "
                    "grep fleetflash /proc/mounts; touch /written")
     check(f"{device.name}: nothing of ours is left, and its disk can be written",
