@@ -24,9 +24,11 @@ static bool may_ask(struct policy_run *run, const char *function, bool arguments
     const char *why = NULL;
     if (!arguments_there)
         why = "with a NULL argument";
-    else if (run->phase == RUN_STOPPED || run->phase == RUN_UNDONE)
+    else if (policy_run_is_over(run))
         why = "after finish";
-    else if (run->phase != RUN_STOPPING && run->phase != RUN_UNDOING)
+    else if (run->phase == RUN_DELAYED)
+        why = "after postpone";
+    else if (!policy_run_is_at_work(run))
         why = "outside stop and undo";
     else if (run->job_count >= RUN_JOBS_MAX)
         why = "with too much under way already";
@@ -155,19 +157,26 @@ static int host_after(struct ff_target *target, unsigned delay_ms, ff_timer_call
 static void host_finish(struct ff_target *target, enum ff_verdict verdict, const char *reason)
 {
     struct policy_run *run = run_of(target);
-    if (run->phase == RUN_STOPPING || run->phase == RUN_UNDOING)
+    if (policy_run_is_at_work(run))
         policy_run_finish(run, verdict, reason);
     else
         policy_run_log(run, "it called finish %s: ignored",
-                       run->phase == RUN_STOPPED || run->phase == RUN_UNDONE
-                           ? "again"
-                           : "outside stop and undo");
+                       policy_run_is_over(run) ? "again" : "outside stop and undo");
+}
+
+static void host_postpone(struct ff_target *target, unsigned delay_ms, const char *reason)
+{
+    struct policy_run *run = run_of(target);
+    if (run->phase == RUN_STOPPING)
+        policy_run_postpone(run, delay_ms, reason);
+    else
+        policy_run_log(run, "it called postpone outside a stop: ignored");
 }
 
 static void host_deadline(struct ff_target *target, unsigned timeout_ms)
 {
     struct policy_run *run = run_of(target);
-    if (run->phase != RUN_STOPPING && run->phase != RUN_UNDOING) {
+    if (!policy_run_is_at_work(run)) {
         policy_run_log(run, "it called deadline outside stop and undo: ignored");
         return;
     }
@@ -268,4 +277,5 @@ const struct ff_host policy_host = {
     .quote = host_quote,
     .log = host_log,
     .mistake = host_mistake,
+    .postpone = host_postpone,
 };

@@ -60,6 +60,8 @@ struct policy_transport {
                  void *done_arg);
     void (*cancel)(void *arg, void *handle);
     void (*log)(void *arg, const char *text);
+    /* a stop was put off: seconds until the next, and why; may be NULL */
+    void (*waits)(void *arg, uint64_t seconds, const char *reason);
     void *arg;
 };
 
@@ -74,6 +76,10 @@ typedef void (*policy_verdict)(enum ff_verdict verdict, const char *reason, void
 /* Bounds of a stop or an undo, ms. */
 #define POLICY_TIMEOUT_DEFAULT 120000u
 #define POLICY_TIMEOUT_MAX     3600000u
+
+/* Of all delays a policy asks for, for one target; and the shortest of them. ms */
+#define POLICY_DELAY_MAX 3600000u
+#define POLICY_DELAY_MIN 1000u
 
 /* Makes the run; nothing is called yet. The transport is copied, the strings of target must outlive
  * the run. NULL when memory is short. */
@@ -91,6 +97,11 @@ void policy_run_stop(struct policy_run *run, uint64_t timeout, policy_verdict ve
  * again when an undo failed or was cut off by a dead link. GO where there was no stop, or where the
  * policy cannot undo. */
 void policy_run_undo(struct policy_run *run, uint64_t timeout, policy_verdict verdict, void *arg);
+
+/* The device is back with its new system; after a stop or, in a run that goes on with another's,
+ * without one. A verdict like stop's; GO where the policy has nothing for it. Once for each run. */
+void policy_run_returned(struct policy_run *run, uint64_t timeout, policy_verdict verdict,
+                         void *arg);
 
 /* Cancels whatever is under way, calls the policy's end, frees; may be called from a verdict, not
  * from within the transport's functions. Handles close in the loop's next rounds. NULL is allowed.

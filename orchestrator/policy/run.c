@@ -2,10 +2,13 @@
 /* | phase    | stop()        | undo()        | finish / bound over | free   |
  * |----------|---------------|---------------|---------------------|--------|
  * | IDLE     | → STOPPING    | GO            | –                   | no end |
- * | STOPPING | –             | → UNDOING     | → STOPPED, verdict  | end    |
+ * | STOPPING | –             | → UNDOING     | → STOPPED, verdict; postponed: → DELAYED | end |
+ * | DELAYED  | over: end, → STOPPING | → UNDOING | logged, dropped  | end    |
  * | STOPPED  | –             | → UNDOING     | logged, dropped     | end    |
  * | UNDOING  | –             | undo again    | → UNDONE, verdict   | end    |
  * | UNDONE   | –             | GO; undo again when it failed | logged, dropped | end |
+ *
+ * returned() leads from IDLE or STOPPED to RETURNING, finish or the bound from there to RETURNED.
  */
 #include "policy/run.h"
 #include "policy/set.h"
@@ -70,6 +73,16 @@ void policy_call_end(struct policy_run *run, uint64_t begin, const char *what)
             what, took);
 }
 
+bool policy_run_is_at_work(const struct policy_run *run)
+{
+    return run->phase == RUN_STOPPING || run->phase == RUN_UNDOING || run->phase == RUN_RETURNING;
+}
+
+bool policy_run_is_over(const struct policy_run *run)
+{
+    return run->phase == RUN_STOPPED || run->phase == RUN_UNDONE || run->phase == RUN_RETURNED;
+}
+
 /* --- jobs ------------------------------------------------------------------------------------- */
 
 static void job_timer_closed(uv_handle_t *handle)
@@ -127,6 +140,7 @@ static char *reason_copy(const char *reason, const char *otherwise)
 void policy_run_finish(struct policy_run *run, enum ff_verdict verdict, const char *reason)
 {
     bool undoing = run->phase == RUN_UNDOING;
+    bool returning = run->phase == RUN_RETURNING;
     if (verdict != FF_VERDICT_GO && verdict != FF_VERDICT_VETO && verdict != FF_VERDICT_FAIL) {
         policy_run_log(run, "finish with the unknown verdict %d counts as a failure", (int)verdict);
         verdict = FF_VERDICT_FAIL;
@@ -140,7 +154,7 @@ void policy_run_finish(struct policy_run *run, enum ff_verdict verdict, const ch
     run->reason =
         verdict == FF_VERDICT_GO ? NULL : reason_copy(reason, "the policy gave no reason");
     run->verdict_kind = verdict;
-    run->phase = undoing ? RUN_UNDONE : RUN_STOPPED;
+    run->phase = undoing ? RUN_UNDONE : returning ? RUN_RETURNED : RUN_STOPPED;
     uv_timer_stop(&run->bound);
     policy_run_cancel_jobs(run);
     uv_timer_start(&run->deliver, deliver_callback, 0, 0);
@@ -151,9 +165,59 @@ static void bound_callback(uv_timer_t *timer)
     struct policy_run *run = timer->data;
     char reason[160];
     snprintf(reason, sizeof reason, "policy %.60s has not finished its %s within %" PRIu64 " s",
-             run->policy->name, run->phase == RUN_UNDOING ? "undo" : "stop",
+             run->policy->name,
+             run->phase == RUN_UNDOING     ? "undo"
+             : run->phase == RUN_RETURNING ? "work after the flash"
+                                           : "stop",
              (run->timeout + 999) / 1000);
     policy_run_finish(run, FF_VERDICT_FAIL, reason);
+}
+
+/* --- not now ---------------------------------------------------------------------------------- */
+
+static void run_call_stop(struct policy_run *run);
+
+static void run_call_end(struct policy_run *run)
+{
+    if (run->policy->end == NULL)
+        return;
+    uint64_t begin = policy_call_begin(run);
+    run->policy->end(&policy_host, &run->target);
+    policy_call_end(run, begin, "end function");
+}
+
+static void delay_callback(uv_timer_t *timer)
+{
+    struct policy_run *run = timer->data;
+    run_call_end(run);
+    run->target.policy_data = NULL;
+    run->timeout = run->stop_timeout;
+    uv_timer_start(&run->bound, bound_callback, run->timeout, 0);
+    run_call_stop(run);
+}
+
+void policy_run_postpone(struct policy_run *run, uint64_t delay, const char *reason)
+{
+    char text[400];
+    char *why = reason_copy(reason, "the policy gave no reason");
+    if (delay < POLICY_DELAY_MIN)
+        delay = POLICY_DELAY_MIN;
+    run->delayed += delay;
+    snprintf(text, sizeof text, "%s", why == NULL ? "" : why);
+    free(why);
+    if (run->delayed > POLICY_DELAY_MAX) {
+        snprintf(text + strlen(text), sizeof text - strlen(text),
+                 " (and still after %" PRIu64 " min)", (run->delayed - delay) / 60000);
+        policy_run_finish(run, FF_VERDICT_VETO, text);
+        return;
+    }
+    policy_run_log(run, "not now, again in %" PRIu64 " s: %s", delay / 1000, text);
+    policy_run_cancel_jobs(run);
+    run->phase = RUN_DELAYED;
+    uv_update_time(run->set->loop);
+    uv_timer_start(&run->bound, delay_callback, delay, 0);
+    if (run->transport.waits != NULL)
+        run->transport.waits(run->transport.arg, delay / 1000, text);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -210,15 +274,21 @@ static void run_start(struct policy_run *run, uint64_t timeout, policy_verdict v
     uv_timer_start(&run->bound, bound_callback, run->timeout, 0);
 }
 
-void policy_run_stop(struct policy_run *run, uint64_t timeout, policy_verdict verdict, void *arg)
+static void run_call_stop(struct policy_run *run)
 {
-    assert(run->phase == RUN_IDLE);
     run->phase = RUN_STOPPING;
-    run->was_called = true;
-    run_start(run, timeout, verdict, arg);
     uint64_t begin = policy_call_begin(run);
     run->policy->stop(&policy_host, &run->target);
     policy_call_end(run, begin, "stop function");
+}
+
+void policy_run_stop(struct policy_run *run, uint64_t timeout, policy_verdict verdict, void *arg)
+{
+    assert(run->phase == RUN_IDLE);
+    run->was_called = true;
+    run_start(run, timeout, verdict, arg);
+    run->stop_timeout = run->timeout;
+    run_call_stop(run);
 }
 
 void policy_run_undo(struct policy_run *run, uint64_t timeout, policy_verdict verdict, void *arg)
@@ -242,6 +312,22 @@ void policy_run_undo(struct policy_run *run, uint64_t timeout, policy_verdict ve
     policy_call_end(run, begin, "undo function");
 }
 
+void policy_run_returned(struct policy_run *run, uint64_t timeout, policy_verdict verdict,
+                         void *arg)
+{
+    policy_run_cancel_jobs(run);
+    run_start(run, timeout, verdict, arg);
+    run->phase = RUN_RETURNING;
+    if (run->policy->returned == NULL) {
+        policy_run_finish(run, FF_VERDICT_GO, NULL);
+        return;
+    }
+    run->was_called = true;
+    uint64_t begin = policy_call_begin(run);
+    run->policy->returned(&policy_host, &run->target);
+    policy_call_end(run, begin, "returned function");
+}
+
 static void run_timer_closed(uv_handle_t *handle)
 {
     struct policy_run *run = handle->data;
@@ -255,11 +341,8 @@ void policy_run_free(struct policy_run *run)
         return;
     run->phase = RUN_ENDING;
     policy_run_cancel_jobs(run);
-    if (run->was_called && run->policy->end != NULL) {
-        uint64_t begin = policy_call_begin(run);
-        run->policy->end(&policy_host, &run->target);
-        policy_call_end(run, begin, "end function");
-    }
+    if (run->was_called)
+        run_call_end(run);
     policy_run_memory_free(run);
     free(run->reason);
     uv_close((uv_handle_t *)&run->bound, run_timer_closed);

@@ -18,8 +18,11 @@ enum run_phase {
     RUN_IDLE,     /* made; nothing called yet */
     RUN_STOPPING,
     RUN_STOPPED, /* has its verdict (perhaps not delivered yet) */
+    RUN_DELAYED, /* has asked for another stop later */
     RUN_UNDOING,
     RUN_UNDONE,
+    RUN_RETURNING, /* the device is back */
+    RUN_RETURNED,
     RUN_ENDING, /* being freed */
 };
 
@@ -61,10 +64,12 @@ struct policy_run {
 
     uint64_t host_time; /* of the call into the policy at hand, spent in our own functions; ns */
 
-    uv_timer_t bound;   /* of the whole stop or undo */
+    uv_timer_t bound;   /* of the whole stop or undo, or of a delay */
     uv_timer_t deliver; /* calls `verdict` in the loop's next round */
     unsigned open_timers;
-    uint64_t timeout; /* what bound was set to last, ms */
+    uint64_t timeout;      /* what bound was set to last, ms */
+    uint64_t stop_timeout; /* the caller's, for a stop anew; ms */
+    uint64_t delayed;      /* by the policy, all in all; ms */
     policy_verdict verdict;
     void *verdict_arg;
     enum ff_verdict verdict_kind;
@@ -95,7 +100,14 @@ void policy_run_cancel_jobs(struct policy_run *run);
 uint64_t policy_call_begin(struct policy_run *run);
 void policy_call_end(struct policy_run *run, uint64_t begin, const char *what);
 
+/* Between the call of stop, undo or returned and its end; after the end. */
+bool policy_run_is_at_work(const struct policy_run *run);
+bool policy_run_is_over(const struct policy_run *run);
+
 /* The policy's (or the host's) word: ends the stop or undo that is under way. */
 void policy_run_finish(struct policy_run *run, enum ff_verdict verdict, const char *reason);
+
+/* Another stop after delay ms, or a veto when that would be too late. */
+void policy_run_postpone(struct policy_run *run, uint64_t delay, const char *reason);
 
 #endif

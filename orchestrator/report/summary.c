@@ -140,6 +140,7 @@ static void trouble_text(const struct target_status *target, char *out, size_t o
         [DAMAGE_REBOOTED] = "its old system was rebooted untouched",
         [DAMAGE_INCOMPLETE] = "its disk is half-written",
         [DAMAGE_LOST] = "flashed, but the new system was not proven",
+        [DAMAGE_IDLE] = "flashed and running, but not back at work",
     };
     if (target->outcome != OUTCOME_FAILED)
         snprintf(out, out_size, "%s",

@@ -21,7 +21,7 @@ const char *target_outcome_name(enum target_outcome outcome)
 
 const char *target_damage_name(enum target_damage damage)
 {
-    static const char *const names[] = {"untouched", "rebooted", "incomplete", "lost"};
+    static const char *const names[] = {"untouched", "rebooted", "incomplete", "lost", "idle"};
     return names[damage];
 }
 

@@ -37,6 +37,7 @@ enum target_damage {
     DAMAGE_REBOOTED,   /* the untouched old system had to be rebooted */
     DAMAGE_INCOMPLETE, /* the disk is half-written, the agent waits */
     DAMAGE_LOST,       /* committed, and did not come back */
+    DAMAGE_IDLE,       /* the new system runs, but its policy did not put it back to work */
 };
 
 #define STATUS_PARTITIONS_MAX 24u

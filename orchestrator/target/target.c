@@ -72,6 +72,8 @@ static const struct step_rule rules[STEP_COUNT] = {
                      target_enter_return, NULL},
     [STEP_PROVE] = {"checking the new system", STATE_REACHABILITY, NO_TIMEOUT, FAULT_LOST,
                     target_enter_prove, NULL},
+    [STEP_WELCOME] = {"putting it back to work", STATE_REACHABILITY, NO_TIMEOUT, FAULT_LOST,
+                      target_enter_welcome, NULL},
     [STEP_UNDO] = {"backing out", -1, OWN_TIMEOUT, FAULT_BACKOUT, target_enter_undo, NULL},
     [STEP_DONE] = {"", -1, NO_TIMEOUT, FAULT_BACKOUT, NULL, NULL},
 };

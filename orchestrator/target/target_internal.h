@@ -28,7 +28,8 @@ enum target_step {
     STEP_AWAY,   /* waits a moment for the new system */
     STEP_RETURN, /* ssh to the new system */
     STEP_PROVE,
-    STEP_UNDO, /* has parts of its own */
+    STEP_WELCOME, /* the policy puts it back to work */
+    STEP_UNDO,    /* has parts of its own */
     STEP_DONE,
     STEP_COUNT
 };
@@ -155,6 +156,7 @@ void target_undo_fault(struct target *target); /* link or stream lost, or the ti
 void target_enter_away(struct target *target);
 void target_enter_return(struct target *target);
 void target_enter_prove(struct target *target);
+void target_enter_welcome(struct target *target);
 /* The way to the device, before the flash or (after) to its new system. */
 void target_link_config(const struct target *target, bool after, struct link_config *config);
 

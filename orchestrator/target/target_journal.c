@@ -12,8 +12,8 @@ static const char *const step_names[STEP_COUNT] = {
     [STEP_PROBED] = "probed",     [STEP_BEGIN] = "begin",     [STEP_STAGE] = "stage",
     [STEP_LIFELINE] = "lifeline", [STEP_POLICY] = "policy",   [STEP_FENCE] = "fence",
     [STEP_WRITE] = "write",       [STEP_REBOOT] = "reboot",   [STEP_AWAY] = "away",
-    [STEP_RETURN] = "return",     [STEP_PROVE] = "prove",     [STEP_UNDO] = "undo",
-    [STEP_DONE] = "done",
+    [STEP_RETURN] = "return",     [STEP_PROVE] = "prove",     [STEP_WELCOME] = "welcome",
+    [STEP_UNDO] = "undo",         [STEP_DONE] = "done",
 };
 
 static void record_fill(const struct target *target, struct journal_target *record)
@@ -77,7 +77,8 @@ void target_resume(struct target *target, const struct journal_target *record)
 
     bool fenced = strcmp(record->step, "fence") == 0 || record->via_lifeline;
     bool away = strcmp(record->step, "reboot") == 0 || strcmp(record->step, "away") == 0 ||
-                strcmp(record->step, "return") == 0 || strcmp(record->step, "prove") == 0;
+                strcmp(record->step, "return") == 0 || strcmp(record->step, "prove") == 0 ||
+                strcmp(record->step, "welcome") == 0;
     bool writing = record->write_sent && !away;
     target->via_lifeline = (fenced || writing) && !away && record->port != 0;
     target->write_sent = record->write_sent;

@@ -72,6 +72,13 @@ static void transport_log(void *arg, const char *text)
     target_log(arg, LOG_INFO, "policy: %s", text);
 }
 
+static void transport_waits(void *arg, uint64_t seconds, const char *reason)
+{
+    struct target *target = arg;
+    if (target->step == STEP_POLICY)
+        target_set_activity(target, "put off for %llus: %s", (unsigned long long)seconds, reason);
+}
+
 /* --- stop ---------------------------------------------------------------------------- */
 
 static void stop_verdict_callback(enum ff_verdict verdict, const char *reason, void *arg)
@@ -120,6 +127,29 @@ bool target_policy_next(struct target *target)
     return target->policy != NULL;
 }
 
+/* Makes target->policy; -1 when it cannot. */
+static int policy_make(struct target *target, struct error *err)
+{
+    const struct target_spec *spec = target->status.spec;
+    const struct ff_policy *policy =
+        policy_set_find(target->env->policies, spec->services.policy, err);
+    if (policy == NULL)
+        return -1;
+    target->policy_target = (struct policy_target){.spec = spec,
+                                                   .mode = flash_mode_name(target->status.mode),
+                                                   .image = target->env->image,
+                                                   .run_id = target->env->run_id};
+    struct policy_transport transport = {transport_run, transport_cancel, transport_log,
+                                         transport_waits, target};
+    target->policy =
+        policy_run_new(target->env->policies, policy, &target->policy_target, &transport);
+    if (target->policy == NULL)
+        return error_set(err, ERROR_IO, "out of memory");
+    target->policy_can_undo = policy->undo != NULL;
+    target->policy_unheard = false;
+    return 0;
+}
+
 void target_enter_policy(struct target *target)
 {
     const struct target_spec *spec = target->status.spec;
@@ -133,25 +163,43 @@ void target_enter_policy(struct target *target)
         return;
     }
     struct error err;
-    const struct ff_policy *policy =
-        policy_set_find(target->env->policies, spec->services.policy, &err);
-    if (policy == NULL) {
+    if (policy_make(target, &err) != 0) {
         target_back_out(target, OUTCOME_FAILED, &err);
         return;
     }
-    target->policy_target = (struct policy_target){.spec = spec,
-                                                   .mode = flash_mode_name(target->status.mode),
-                                                   .image = target->env->image,
-                                                   .run_id = target->env->run_id};
-    struct policy_transport transport = {transport_run, transport_cancel, transport_log, target};
-    target->policy =
-        policy_run_new(target->env->policies, policy, &target->policy_target, &transport);
-    if (target->policy == NULL) {
-        error_set(&err, ERROR_IO, "out of memory");
-        target_back_out(target, OUTCOME_FAILED, &err);
-        return;
-    }
-    target->policy_can_undo = policy->undo != NULL;
-    target->policy_unheard = false;
     policy_run_stop(target->policy, POLICY_STOP_TIMEOUT, stop_verdict_callback, target);
+}
+
+/* --- after the flash ----------------------------------------------------------------- */
+
+static void returned_verdict_callback(enum ff_verdict verdict, const char *reason, void *arg)
+{
+    struct target *target = arg;
+    struct error err;
+    if (target->step != STEP_WELCOME)
+        return;
+    if (verdict == FF_VERDICT_GO) {
+        target_finish(target, OUTCOME_FLASHED, NULL);
+        return;
+    }
+    error_set(&err, ERROR_REFUSED,
+              "the new system runs, but the %s policy could not put the device back to work: %s",
+              target->status.spec->services.policy, reason);
+    target->status.damage = DAMAGE_IDLE;
+    error_remedy(&err, "do by hand what it could not; the device need not be flashed again");
+    target_finish(target, OUTCOME_FAILED, &err);
+}
+
+void target_enter_welcome(struct target *target)
+{
+    struct error err;
+    if (target->status.spec->services.policy == NULL) {
+        target_finish(target, OUTCOME_FLASHED, NULL);
+        return;
+    }
+    if (target->policy == NULL && policy_make(target, &err) != 0) {
+        target_finish(target, OUTCOME_FAILED, &err);
+        return;
+    }
+    policy_run_returned(target->policy, POLICY_STOP_TIMEOUT, returned_verdict_callback, target);
 }

@@ -168,7 +168,7 @@ static void prove_callback(const struct reach_result *result, void *arg)
     }
     switch (result->verdict) {
     case REACH_PROVEN:
-        target_finish(target, OUTCOME_FLASHED, NULL);
+        target_set_step(target, STEP_WELCOME);
         return;
     case REACH_UNPROVEN:
         if (++target->unproven >= UNPROVEN_TRIES) {
@@ -236,6 +236,11 @@ static void return_down_callback(struct link *link, const struct error *err, voi
 {
     (void)link;
     struct target *target = arg;
+    if (target->step == STEP_WELCOME) { /* proved already; the policy may do without */
+        link_close(target->link);
+        target->link = NULL;
+        return;
+    }
     target->reach_error = *err;
     return_again(target);
 }
@@ -261,7 +266,7 @@ static void ping_exit_callback(uv_process_t *process, int64_t status, int signal
         snprintf(target->status.proof, sizeof target->status.proof,
                  "answers ping %s(reach: ping); which system runs was not checked",
                  target->seen_gone ? "again after it was gone " : "");
-        target_finish(target, OUTCOME_FLASHED, NULL);
+        target_set_step(target, STEP_WELCOME);
         return;
     }
     target->seen_gone |= !answered;
@@ -299,7 +304,7 @@ void target_enter_away(struct target *target)
     if (target->status.spec->reach == REACH_NONE) {
         snprintf(target->status.proof, sizeof target->status.proof,
                  "none (reach: none): written and read back whole, told to reboot");
-        target_finish(target, OUTCOME_FLASHED, NULL);
+        target_set_step(target, STEP_WELCOME);
         return;
     }
     target_timer_start(target, target->status.spec->reach == REACH_PING ? PING_AWAY_MS : AWAY_MS);

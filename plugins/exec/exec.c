@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Policy `exec`: a program on the controller decides. It gets the target as a JSON object on its
- * stdin, and says by its exit status: 0 go on; 10 leave this device alone, the first line of stdout
- * is the reason; anything else a failure, the first line of stderr says what.
+ * stdin, and says by its exit status: 0 go on; 10 leave this device alone, 75 (EX_TEMPFAIL of
+ * sysexits.h) not now, the first line of stdout is the reason of both; anything else a failure, the
+ * first line of stderr says what.
  */
 #include <fleetflash/policy.h>
 #include <jansson.h>
@@ -12,7 +13,10 @@
 
 #define TIMEOUT_MS     300000u
 #define TIMEOUT_MAX_MS 3000000u /* the host's bound on the whole is an hour */
+#define AGAIN_MS       300000u
+#define AGAIN_MAX_MS   3600000u
 #define EXIT_VETO      10
+#define EXIT_NOT_NOW   75
 
 struct work {
     bool vetoed;
@@ -93,6 +97,11 @@ static void ended_callback(const struct ff_host *host, struct ff_target *target,
         work->vetoed = true;
         host->finish(target, FF_VERDICT_VETO,
                      result->out[0] != '\0' ? result->out : "the program gave no reason");
+    } else if (result->exit_status == EXIT_NOT_NOW && strcmp(key, "command") == 0 &&
+               FF_KNOWS(host, postpone)) {
+        work->vetoed = true;
+        host->postpone(target, (unsigned)host->number(target, "again", AGAIN_MS),
+                       result->out[0] != '\0' ? result->out : "the program gave no reason");
     } else {
         if (result->error[0] != '\0')
             snprintf(reason, sizeof reason, "%.100s %s", program, result->error);
@@ -156,6 +165,8 @@ static void exec_check(const struct ff_host *host, struct ff_target *target)
     }
     if (host->number(target, "timeout", 0) > TIMEOUT_MAX_MS)
         host->mistake(target, "timeout", "'timeout' can be 50m at most");
+    if (host->number(target, "again", AGAIN_MS) > AGAIN_MAX_MS)
+        host->mistake(target, "again", "'again' can be 1h at most");
 }
 
 static const struct ff_parameter parameters[] = {
@@ -165,6 +176,9 @@ static const struct ff_parameter parameters[] = {
      .list = 1},
     {.key = "undo", .help = "the program that undoes it; default none", .list = 1},
     {.key = "timeout", .help = "how long each may take; default 5m", .type = FF_TYPE_DURATION},
+    {.key = "again",
+     .help = "when to ask again after \"not now\" (exit status 75); default 5m",
+     .type = FF_TYPE_DURATION},
     {.key = NULL},
 };
 

@@ -4,6 +4,8 @@
  * is whether the service still runs. */
 #include "initscript.h"
 
+#include "../common/finish.h"
+
 #include <fnmatch.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -70,22 +72,6 @@ static bool is_service_name(const char *name)
                              "._@+-")] == '\0';
 }
 
-static void finish_no_memory(const struct ff_host *host, struct ff_target *target)
-{
-    host->finish(target, FF_VERDICT_FAIL, "no memory, or no link to the device");
-}
-
-/* "exit status 1: first line of stderr" or why it did not run. */
-static void describe(const struct ff_result *result, char *out, size_t out_size)
-{
-    if (result->error[0] != '\0')
-        snprintf(out, out_size, "%s", result->error);
-    else
-        snprintf(out, out_size, "exit status %d%s%.*s", result->exit_status,
-                 result->err[0] == '\0' ? "" : ": ", (int)strcspn(result->err, "\r\n"),
-                 result->err);
-}
-
 /* --- what runs -------------------------------------------------------------------------------- */
 
 /* Runs a text of the dialect with the names of count services, from first on, as "$@". */
@@ -150,7 +136,7 @@ static bool answer_is_there(const struct ff_host *host, struct ff_target *target
         host->finish(target, FF_VERDICT_FAIL, work->dialect->none);
         return false;
     }
-    describe(result, detail, sizeof detail);
+    result_describe(result, detail, sizeof detail);
     snprintf(reason, sizeof reason, "cannot ask which services run: %s", detail);
     host->finish(target, FF_VERDICT_FAIL, reason);
     return false;
@@ -216,7 +202,7 @@ static void stopped_callback(const struct ff_host *host, struct ff_target *targe
     struct work *work = target->policy_data;
     work->first_error[0] = '\0';
     if (result->exit_status != 0) {
-        describe(result, work->first_error, sizeof work->first_error);
+        result_describe(result, work->first_error, sizeof work->first_error);
         host->log(target, "stop of %s: %s", work->services[work->at].name, work->first_error);
     }
     poll_callback(host, target, data);
@@ -311,7 +297,7 @@ static void started_callback(const struct ff_host *host, struct ff_target *targe
     char detail[200];
     (void)data;
     if (result->exit_status != 0) {
-        describe(result, detail, sizeof detail);
+        result_describe(result, detail, sizeof detail);
         if (!work->failed)
             snprintf(work->first_error, sizeof work->first_error, "%.60s did not start: %.200s",
                      service->name, detail);

@@ -34,7 +34,7 @@ static void polled_callback(const struct ff_host *host, struct ff_target *target
         snprintf(reason, sizeof reason, "started again but not up: %s", names);
         host->finish(target, FF_VERDICT_FAIL, reason);
     } else if (host->after(target, POLL_MS, poll_units, NULL) != 0) {
-        work_finish_no_memory(host, target);
+        finish_no_memory(host, target);
     }
 }
 

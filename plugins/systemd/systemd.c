@@ -97,7 +97,7 @@ static void shown_callback(const struct ff_host *host, struct ff_target *target,
     char *text = strdup(result->out), *cursor = text;
     if (text == NULL || result->exit_status != 0 || result->truncated) {
         free(text);
-        work_finish_failed(host, target, "systemctl show", result);
+        finish_failed(host, target, "systemctl show", result);
         return;
     }
     size_t asked = work->units.count;
@@ -187,7 +187,7 @@ static void triggers_callback(const struct ff_host *host, struct ff_target *targ
     char *text = strdup(result->out), *cursor = text;
     if (text == NULL || result->exit_status != 0 || result->truncated) {
         free(text);
-        work_finish_failed(host, target, "systemctl show", result);
+        finish_failed(host, target, "systemctl show", result);
         return;
     }
     while (all && unit_facts_read(&cursor, &facts)) {
@@ -213,7 +213,7 @@ static void listed_callback(const struct ff_host *host, struct ff_target *target
         return;
     }
     if (result->exit_status != 0) {
-        work_finish_failed(host, target, "systemctl list-units", result);
+        finish_failed(host, target, "systemctl list-units", result);
         return;
     }
     bool all = !result->truncated;
@@ -233,7 +233,7 @@ static void listed_callback(const struct ff_host *host, struct ff_target *target
             "LC_ALL=C systemctl show -p Id -p ActiveState -p Triggers -- '*.socket' '*.timer' "
             "'*.path'",
             COMMAND_TIMEOUT_MS, triggers_callback, NULL) != 0)
-        work_finish_no_memory(host, target);
+        finish_no_memory(host, target);
 }
 
 static void list_units(const struct ff_host *host, struct ff_target *target)
@@ -257,7 +257,7 @@ static void list_units(const struct ff_host *host, struct ff_target *target)
     if (stream != NULL && fclose(stream) != 0)
         complete = false;
     if (!complete || host->run(target, command, COMMAND_TIMEOUT_MS, listed_callback, NULL) != 0)
-        work_finish_no_memory(host, target);
+        finish_no_memory(host, target);
     free(command);
 }
 
@@ -328,7 +328,7 @@ static void systemd_stop(const struct ff_host *host, struct ff_target *target)
     struct work *work = calloc(1, sizeof *work);
     target->policy_data = work;
     if (work == NULL || !read_patterns(host, target, work)) {
-        work_finish_no_memory(host, target);
+        finish_no_memory(host, target);
         return;
     }
     work->timeout_ms = host->number(target, "timeout", TIMEOUT_MS);

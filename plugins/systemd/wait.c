@@ -13,7 +13,7 @@ static void poll_units(const struct ff_host *host, struct ff_target *target, voi
 static void poll_later(const struct ff_host *host, struct ff_target *target)
 {
     if (host->after(target, POLL_MS, poll_units, NULL) != 0)
-        work_finish_no_memory(host, target);
+        finish_no_memory(host, target);
 }
 
 static void killed_callback(const struct ff_host *host, struct ff_target *target,
@@ -89,7 +89,7 @@ static void stopped_callback(const struct ff_host *host, struct ff_target *targe
     if (result->exit_status == 0 || result->exit_status == NOT_LOADED)
         poll_units(host, target, data);
     else
-        work_finish_failed(host, target, "systemctl stop", result);
+        finish_failed(host, target, "systemctl stop", result);
 }
 
 void work_stop(const struct ff_host *host, struct ff_target *target)

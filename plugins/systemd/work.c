@@ -12,23 +12,6 @@ uint64_t work_now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-void work_finish_no_memory(const struct ff_host *host, struct ff_target *target)
-{
-    host->finish(target, FF_VERDICT_FAIL, "no memory, or no link to the device");
-}
-
-void work_finish_failed(const struct ff_host *host, struct ff_target *target, const char *what,
-                        const struct ff_result *result)
-{
-    char reason[300];
-    const char *detail = result->error[0] != '\0' ? result->error
-                         : result->err[0] != '\0' ? result->err
-                                                  : "no message";
-    snprintf(reason, sizeof reason, "%s failed (exit status %d): %.*s", what, result->exit_status,
-             (int)strcspn(detail, "\r\n"), detail);
-    host->finish(target, FF_VERDICT_FAIL, reason);
-}
-
 void work_names(char *out, size_t out_size, const struct units *units, bool only_awaited)
 {
     size_t used = 0;
@@ -71,7 +54,7 @@ void work_run(const struct ff_host *host, struct ff_target *target, const char *
     if (stream != NULL && fclose(stream) != 0)
         complete = false;
     if (!complete || host->run(target, command, timeout_ms, callback, NULL) != 0)
-        work_finish_no_memory(host, target);
+        finish_no_memory(host, target);
     free(command);
 }
 
@@ -84,7 +67,7 @@ bool work_read_facts(const struct ff_host *host, struct ff_target *target,
     char *text = strdup(result->out), *cursor = text;
     if (text == NULL || result->exit_status != 0 || result->truncated) {
         free(text);
-        work_finish_failed(host, target, "systemctl show", result);
+        finish_failed(host, target, "systemctl show", result);
         return false;
     }
     while (unit_facts_read(&cursor, &facts)) {

@@ -3,6 +3,7 @@
 #ifndef SYSTEMD_WORK_H
 #define SYSTEMD_WORK_H
 
+#include "../common/finish.h"
 #include "units.h"
 
 #include <fleetflash/policy.h>
@@ -45,9 +46,5 @@ bool work_read_facts(const struct ff_host *host, struct ff_target *target,
 
 /* Writes the names of the units that are to stop, as far as they fit. */
 void work_names(char *out, size_t out_size, const struct units *units, bool only_awaited);
-
-void work_finish_no_memory(const struct ff_host *host, struct ff_target *target);
-void work_finish_failed(const struct ff_host *host, struct ff_target *target, const char *what,
-                        const struct ff_result *result);
 
 #endif

@@ -19,12 +19,13 @@ endforeach()
 policy_test_module(misbehave policy_misbehave.c)
 
 set(policy_libs policy PkgConfig::UV)
-foreach(part load check run systemd sysv openrc exec)
+foreach(part load check run systemd sysv openrc docker k8s exec)
   fleetflash_unit_test(policy_${part}_test SOURCES policy_${part}_test.c policy_support.c LIBS ${policy_libs}
                        LABELS policy)
   target_compile_definitions(policy_${part}_test PRIVATE POLICY_TEST_FOLDER="${policy_bad_folder}"
                              TEST_SOURCE_FOLDER="${CMAKE_CURRENT_SOURCE_DIR}/unit")
-  add_dependencies(policy_${part}_test policy_test_misbehave policy_systemd policy_sysv policy_openrc policy_exec)
+  add_dependencies(policy_${part}_test policy_test_misbehave policy_systemd policy_sysv policy_openrc policy_docker
+                   policy_k8s-drain policy_exec)
 endforeach()
 foreach(bad ${policy_bad})
   add_dependencies(policy_load_test policy_test_${bad})

@@ -87,7 +87,7 @@ static void test_own_check(void **state)
         "lab.yaml:8:1: 'srv.mount': only service, socket, timer, path and scope units are stopped",
         "systemd", "stop=srv.mount");
     CHECK("lab.yaml:8:2: 'timeout' can be 50m at most", "systemd", "stop=a", "timeout=2h");
-    CHECK("lab.yaml:8:1: '../x' is no name of a service in /etc/init.d", "sysv", "stop=../x");
+    CHECK("lab.yaml:8:1: '../x' is no name of a service", "sysv", "stop=../x");
     CHECK("lab.yaml:8:1: 'command' must begin with a program", "exec", "command=");
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Policy `exec` with real programs on this machine. */
+#include "policy/run.h"
 #include "policy_support.h"
 
 #include <jansson.h>
@@ -57,6 +58,33 @@ static void test_go(void **state)
     assert_null(json_object_get(parameters, "undo"));
     json_decref(input);
     assert_int_equal(harness_undo(&harness), FF_VERDICT_GO);
+    end();
+}
+
+/* "Not now" twice, then go. */
+static void test_not_now(void **state)
+{
+    (void)state;
+    start("echo again >>asked; [ $(wc -l <asked) = 3 ] || { echo 'a test runs'; exit 75; }",
+          "again=1s");
+    assert_int_equal(harness_stop(&harness), FF_VERDICT_GO);
+    assert_string_equal(folder_read(folder, "asked"), "again\nagain\nagain\n");
+    assert_int_equal(harness_log_count(&harness, "not now, again in 1 s: a test runs"), 2);
+    end();
+}
+
+/* Backed out while it waits; and a delay too many. */
+static void test_not_now_ends(void **state)
+{
+    (void)state;
+    start("echo 'a test runs'; exit 75", "again=1h");
+    assert_true(harness_run_until(&harness, "not now, again in 3600 s"));
+    assert_int_equal(harness_undo(&harness), FF_VERDICT_GO);
+    end();
+    start("echo 'a test runs'; exit 75", "again=5m");
+    harness.run->delayed = POLICY_DELAY_MAX - 299999;
+    assert_int_equal(harness_stop(&harness), FF_VERDICT_VETO);
+    assert_string_equal(harness.reason, "a test runs (and still after 55 min)");
     end();
 }
 
@@ -192,6 +220,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_go),
+        cmocka_unit_test(test_not_now),
+        cmocka_unit_test(test_not_now_ends),
         cmocka_unit_test(test_veto),
         cmocka_unit_test(test_fail),
         cmocka_unit_test(test_no_program),

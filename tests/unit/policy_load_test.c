@@ -101,12 +101,12 @@ static void test_no_policy_at_all(void **state)
 
 static void test_shipped(void **state)
 {
-    static const char *const names[] = {"systemd", "sysv", "exec"};
+    static const char *const names[] = {"systemd", "sysv", "openrc", "docker", "k8s-drain", "exec"};
     struct harness harness;
     struct error err;
     (void)state;
     harness_open(&harness, NULL);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const struct ff_policy *policy = policy_set_find(harness.set, names[i], &err);
         assert_non_null(policy);
         assert_string_equal(policy->name, names[i]);
@@ -161,7 +161,7 @@ static void test_print(void **state)
     (void)state;
     harness_open(&harness, POLICY_TEST_FOLDER ":" BUILD_DIR "/plugins");
     FILE *out = open_memstream(&text, &size);
-    assert_int_equal(policy_list_print(harness.set, out), 6);
+    assert_int_equal(policy_list_print(harness.set, out), 9);
     assert_int_equal(policy_check_print(harness.set, BUILD_DIR "/plugins/exec.so", out), 0);
     assert_int_equal(policy_check_print(harness.set, POLICY_TEST_FOLDER "/abort.so", out), 2);
     assert_int_equal(fclose(out), 0);

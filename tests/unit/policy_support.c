@@ -198,8 +198,8 @@ static void services_free(struct harness *harness)
 
 bool harness_start(struct harness *harness)
 {
-    const struct policy_transport transport = {transport_run, transport_cancel, transport_log,
-                                               harness};
+    const struct policy_transport transport = {
+        .run = transport_run, .cancel = transport_cancel, .log = transport_log, .arg = harness};
     const struct policy_target target = {&harness->spec, "stage", "lab.img.xz", "run-1"};
     struct error err;
     const struct ff_policy *policy =
@@ -243,6 +243,14 @@ enum ff_verdict harness_undo(struct harness *harness)
 {
     unsigned before = harness->verdicts;
     policy_run_undo(harness->run, 0, verdict_callback, harness);
+    assert_int_equal(harness->verdicts, before);
+    return wait_for_verdict(harness, before);
+}
+
+enum ff_verdict harness_returned(struct harness *harness)
+{
+    unsigned before = harness->verdicts;
+    policy_run_returned(harness->run, 0, verdict_callback, harness);
     assert_int_equal(harness->verdicts, before);
     return wait_for_verdict(harness, before);
 }

@@ -52,9 +52,10 @@ void harness_services(struct harness *harness, const char *policy, const char *c
 /* Loads the policy and makes the run; false with the reason in harness->reason. */
 bool harness_start(struct harness *harness);
 
-/* Stop or undo, with the loop run until the verdict is there. */
+/* Stop, undo or returned, with the loop run until the verdict is there. */
 enum ff_verdict harness_stop(struct harness *harness);
 enum ff_verdict harness_undo(struct harness *harness);
+enum ff_verdict harness_returned(struct harness *harness);
 
 /* Runs the loop until text is in the log; false when nothing is left to do before. */
 bool harness_run_until(struct harness *harness, const char *text);

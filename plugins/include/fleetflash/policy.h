@@ -22,7 +22,8 @@
  *   called on that thread only.
  * - Many targets are at work at the same time. What belongs to one of them goes to
  *   target->policy_data, not into static variables.
- * - Calls for one target come in this order: stop, perhaps undo, end. undo may come while stop is
+ * - Calls for one target come in this order: stop, then undo or returned or neither, end (after a postpone this begins
+ *   anew). undo may come while stop is
  *   still under way; stop is over then and none of its callbacks comes any more. An undo that
  * failed, or was cut off by a dead link, may be called once more.
  * - A policy is code inside the host. One that crashes while it is loaded is refused (it is tried
@@ -148,6 +149,13 @@ struct ff_host {
      * parameter it is about, so that the user gets its line; NULL: all of them. */
     void (*mistake)(struct ff_target *target, const char *key, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
+
+    /* Ends a stop instead of finish: not now, reason says why ("a test is running"; copied, its
+     * first line). Whatever was stopped must run again by now. After delay_ms (at least a second)
+     * the host calls end and then stop anew; undo or end may come in between. When all delays of a
+     * target together would be longer than an hour, this becomes a veto. From stop and what follows
+     * from it only. Ask FF_KNOWS(host, postpone) first. */
+    void (*postpone)(struct ff_target *target, unsigned delay_ms, const char *reason);
 };
 
 /* How a parameter's value is written. The host checks it before anything runs. */
@@ -192,6 +200,14 @@ struct ff_policy {
     /* Frees policy_data. Always the last call for a target that stop was called for, when all is
      * over or in the middle of things. May be NULL. */
     void (*end)(const struct ff_host *host, struct ff_target *target);
+
+    /* The device has proved that it runs the new system, and is healthy: what was taken out of
+     * service elsewhere (a cluster's scheduler, a load balancer) may come back. run goes to the new
+     * system. policy_data is NULL where another process did the stop, before a --resume; it must
+     * be left as end expects it. Ends with host->finish; anything but GO makes the target `failed`
+     * with the reason, though its new system runs. May be NULL; hosts that do not know it never
+     * call it. */
+    void (*returned)(const struct ff_host *host, struct ff_target *target);
 };
 
 #define FF_POLICY_HEADER                                                                           \
