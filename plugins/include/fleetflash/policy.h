@@ -22,10 +22,10 @@
  *   called on that thread only.
  * - Many targets are at work at the same time. What belongs to one of them goes to
  *   target->policy_data, not into static variables.
- * - Calls for one target come in this order: stop, then undo or returned or neither, end (after a postpone this begins
- *   anew). undo may come while stop is
- *   still under way; stop is over then and none of its callbacks comes any more. An undo that
- * failed, or was cut off by a dead link, may be called once more.
+ * - Calls for one target come in this order: stop, then undo or returned or neither, end (after a
+ * postpone this begins anew). undo may come while stop is still under way; stop is over then and
+ * none of its callbacks comes any more. An undo that failed, or was cut off by a dead link, may be
+ * called once more.
  * - A policy is code inside the host. One that crashes while it is loaded is refused (it is tried
  * in a child process first); one that crashes later takes the whole run with it. The devices
  * survive that, their agents wait for `--resume`, but nothing else protects against it.
