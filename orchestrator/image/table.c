@@ -204,6 +204,7 @@ static int gpt_parse(struct table_walk *walk, const struct gpt *gpt)
 {
     static const uint8_t unused[16] = {0};
     strcpy(walk->facts->table, "gpt");
+    walk->facts->gpt_sector = gpt->sector;
     format_guid(gpt->header + 56, walk->facts->gpt_guid);
     for (uint32_t i = 0; i < gpt->count; i++) {
         const uint8_t *entry = gpt->entries + (size_t)i * gpt->size;

@@ -35,10 +35,11 @@ struct store_options {
 
 /* What the image says about itself; zero or empty where it says nothing. */
 struct image_facts {
-    char format[16];    /* "xz", "gzip", "zstd", "bzip2", "zip", "raw" */
-    char sha256[65];    /* of the file as given */
-    uint64_t file_size; /* bytes of the file as given */
-    char table[8];      /* "mbr", "gpt", or "" */
+    char format[16];     /* "xz", "gzip", "zstd", "bzip2", "zip", "raw" */
+    char sha256[65];     /* of the file as given */
+    uint64_t file_size;  /* bytes of the file as given */
+    char table[8];       /* "mbr", "gpt", or "" */
+    uint32_t gpt_sector; /* bytes: the logical sectors that the GPT counts in; 0: no GPT */
     uint32_t mbr_signature;
     char gpt_guid[37];
     unsigned partition_count;

@@ -49,6 +49,7 @@ struct target_facts {
     char model[96], kernel[64], hostname[64], init[16], machine[32];
     char disk[64], disk_serial[64], disk_model[64], table[8], signature[40];
     uint64_t disk_size;
+    uint32_t disk_sector; /* logical, bytes */
     uint64_t memory_total, memory_available;
     uint64_t stage_room; /* bytes of blocks that its memory can hold just now */
     char interface[32];  /* that it is reached through */

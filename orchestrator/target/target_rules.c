@@ -28,6 +28,28 @@ enum flash_mode target_wanted_mode(const struct target_env *env, const struct ta
     }
 }
 
+/* A table made for other sectors is in the wrong place, or its partitions are. A GPT says what it
+ * counts in; of an MBR, that its partitions would lie behind the image's end is a proof. (The agent
+ * looks once more, at the blocks themselves.) */
+static int sectors_fit(const struct target_facts *facts, const struct store_info *info,
+                       struct error *err)
+{
+    const struct image_facts *image = &info->facts;
+    uint32_t sector = facts->disk_sector != 0 ? facts->disk_sector : 512;
+    uint32_t counted = image->gpt_sector != 0 ? image->gpt_sector : sector;
+    for (unsigned i = 0; i < image->partition_count && image->gpt_sector == 0; i++) {
+        const struct image_partition *partition = &image->partitions[i];
+        if ((partition->start + partition->size) / 512 > info->image_size / sector)
+            counted = 512;
+    }
+    if (counted == sector)
+        return 0;
+    error_set(err, ERROR_REFUSED,
+              "%s has logical sectors of %u bytes, the image's partition table counts in %u",
+              facts->disk, sector, counted);
+    return error_remedy(err, "use an image made for %u-byte sectors", sector);
+}
+
 int target_image_fits(const struct target_status *status, const struct store_info *info,
                       struct error *err)
 {
@@ -38,6 +60,8 @@ int target_image_fits(const struct target_status *status, const struct store_inf
                   (unsigned long long)facts->disk_size);
         return error_remedy(err, "use a smaller image or a larger disk");
     }
+    if (sectors_fit(facts, info, err) != 0)
+        return -1;
     const char *machine = info->facts.machine;
     bool image_arm = strncmp(machine, "arm", 3) == 0;
     bool device_arm = strncmp(facts->machine, "arm", 3) == 0;

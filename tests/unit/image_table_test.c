@@ -138,6 +138,7 @@ static void gpt_of_large_sectors(void **state)
     struct image_facts facts = collect_good("large");
     assert_string_equal(facts.table, "gpt");
     assert_int_equal(facts.partition_count, 1);
+    assert_int_equal(facts.gpt_sector, 4096);
     assert_int_equal(facts.partitions[0].start, 2048 * 4096);
     assert_int_equal(facts.partitions[0].size, 2048 * 4096);
     free(small);

@@ -102,6 +102,33 @@ static void an_image_must_fit_disk_and_machine(void **state)
     assert_int_equal(fits("armv7", "aarch64", 1, 1), 0); /* a 32-bit system on a 64-bit board */
 }
 
+static int fits_sectors(uint32_t disk_sector, uint32_t gpt_sector, uint64_t partition_end)
+{
+    struct store_info info = {.image_size = 1 << 20};
+    struct target_status status = {
+        .facts = {.known = true, .disk_size = 1 << 30, .disk_sector = disk_sector}};
+    info.facts.gpt_sector = gpt_sector;
+    info.facts.partition_count = 1;
+    info.facts.partitions[0].start = 4096;
+    info.facts.partitions[0].size = partition_end - 4096;
+    struct error err;
+    return target_image_fits(&status, &info, &err);
+}
+
+static void a_table_must_count_in_the_disks_sectors(void **state)
+{
+    (void)state;
+    assert_int_equal(fits_sectors(512, 512, 1 << 20), 0);
+    assert_int_equal(fits_sectors(4096, 4096, 1 << 20), 0);
+    assert_int_equal(fits_sectors(4096, 512, 1 << 20), -1);
+    assert_int_equal(fits_sectors(512, 4096, 1 << 20), -1);
+    /* an MBR does not say; in the units of the disk its partition would end behind the image */
+    assert_int_equal(fits_sectors(512, 0, 1 << 20), 0);
+    assert_int_equal(fits_sectors(4096, 0, 1 << 20), -1);
+    assert_int_equal(fits_sectors(4096, 0, (1 << 20) / 8), 0);
+    assert_int_equal(fits_sectors(0, 512, 1 << 20), 0); /* an agent that does not tell */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -110,6 +137,7 @@ int main(void)
         cmocka_unit_test(nonsense_is_a_protocol_error),
         cmocka_unit_test(wrong_types_are_survived),
         cmocka_unit_test(an_image_must_fit_disk_and_machine),
+        cmocka_unit_test(a_table_must_count_in_the_disks_sectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
