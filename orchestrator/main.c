@@ -3,10 +3,12 @@
 #include "base/directory.h"
 #include "cli/list.h"
 #include "cli/options.h"
+#include "journal/history.h"
 #include "journal/journal.h"
 #include "policy/policy.h"
 #include "report/events.h"
 #include "report/json_report.h"
+#include "report/past.h"
 #include "report/plain.h"
 #include "report/screen.h"
 #include "run/start.h"
@@ -275,7 +277,7 @@ static int earlier_open(struct earlier *earlier, const struct options *options, 
     if (directory_make(options->state_dir, err) != 0)
         return error_remedy(err, "choose another with --state-dir");
     earlier->journal = journal_open(uv_default_loop(), options->state_dir, err);
-    return earlier->journal != NULL ? 0 : -1;
+    return earlier->journal != NULL ? history_prune(earlier->journal, err) : -1;
 }
 
 /* Which targets of the earlier run are meant. */
@@ -311,7 +313,12 @@ static int command_again(const struct options *options)
     bool failed = options->command == COMMAND_RETRY;
     if (earlier_open(&earlier, options, &err) != 0)
         return complain(&err);
-    int found = journal_find_run(earlier.journal, options->run, failed, &earlier.run, &err);
+    char id[PROTOCOL_RUN_ID_MAX + 1];
+    int found =
+        options->run != NULL && history_resolve(earlier.journal, options->run, id, &err) != 0
+            ? -1
+            : journal_find_run(earlier.journal, options->run != NULL ? id : NULL, failed,
+                               &earlier.run, &err);
     if (found > 0)
         found = journal_load_targets(earlier.journal, earlier.run.id, &earlier.targets,
                                      &earlier.count, &err) == 0
@@ -319,9 +326,6 @@ static int command_again(const struct options *options)
                     : -1;
     int code = 0;
     if (found < 0) {
-        code = complain(&err);
-    } else if (found == 0 && options->run != NULL) {
-        error_set(&err, ERROR_USAGE, "there is no run %s in the journal", options->run);
         code = complain(&err);
     } else if (found == 0) {
         fprintf(stderr, "fleetflash: nothing is left to %s\n", failed ? "retry" : "resume");
@@ -342,6 +346,24 @@ static int command_again(const struct options *options)
     }
     earlier_close(&earlier);
     return code;
+}
+
+/* --history and --show */
+static int command_past(const struct options *options)
+{
+    struct earlier earlier;
+    struct error err;
+    char id[PROTOCOL_RUN_ID_MAX + 1];
+    if (earlier_open(&earlier, options, &err) != 0)
+        return complain(&err);
+    int result = options->command == COMMAND_HISTORY
+                     ? past_print_runs(earlier.journal, options->json, stdout, &err)
+                     : history_resolve(earlier.journal, options->run, id, &err);
+    if (result == 0 && options->command == COMMAND_SHOW)
+        result = past_print_run(earlier.journal, id, options->json, options->verbosity > 0, stdout,
+                                &err);
+    earlier_close(&earlier);
+    return result == 0 ? 0 : complain(&err);
 }
 
 static int command_on_inventory(const struct options *options)
@@ -389,8 +411,6 @@ static int command_unsupported(const struct options *options)
 {
     static const char *const names[COMMAND_COUNT] = {
         [COMMAND_LOCAL] = "--local",
-        [COMMAND_HISTORY] = "--history",
-        [COMMAND_SHOW] = "--show",
         [COMMAND_IMPORT] = "inventory import",
         [COMMAND_RESET] = "reset",
         [COMMAND_RECOVERY_IMAGE] = "recovery image",
@@ -419,6 +439,9 @@ static int run_command(const struct options *options)
     case COMMAND_RESUME:
     case COMMAND_RETRY:
         return command_again(options);
+    case COMMAND_HISTORY:
+    case COMMAND_SHOW:
+        return command_past(options);
     default:
         return command_unsupported(options);
     }

@@ -35,6 +35,17 @@ struct journal {
     bool closing;
 };
 
+/* Columns of a run's row, as journal_read_run takes them. */
+#define JOURNAL_RUN_COLUMNS                                                                        \
+    "SELECT id, inventory, image, image_id, started, ended, exit_code, accept_once, force, "       \
+    "runs.mode"
+#define JOURNAL_RUN_COLUMN_COUNT 10
+
+/* What is left of a run: targets without an outcome, not started, or with a half-written disk. */
+#define JOURNAL_IS_LEFT "(outcome IN ('', 'not-started') OR damage = 'incomplete')"
+
+void journal_read_run(sqlite3_stmt *row, struct journal_run *run);
+
 int journal_fail(const struct journal *journal, struct error *err, const char *what);
 
 #endif

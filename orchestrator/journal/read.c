@@ -12,41 +12,41 @@ static void column_copy(sqlite3_stmt *row, int column, char *out, size_t size)
     snprintf(out, size, "%s", text != NULL ? (const char *)text : "");
 }
 
-#define RUN_COLUMNS                                                                                \
-    "SELECT id, inventory, image, image_id, started, ended, exit_code, accept_once, force, mode"   \
-    " FROM runs "
+#define RUN_COLUMNS JOURNAL_RUN_COLUMNS " FROM runs "
 
-/* What is left of a run: targets without an outcome, not started, or with a half-written disk. */
-#define IS_LEFT "(outcome IN ('', 'not-started') OR damage = 'incomplete')"
+void journal_read_run(sqlite3_stmt *row, struct journal_run *run)
+{
+    memset(run, 0, sizeof *run);
+    column_copy(row, 0, run->id, sizeof run->id);
+    column_copy(row, 1, run->inventory, sizeof run->inventory);
+    column_copy(row, 2, run->image, sizeof run->image);
+    column_copy(row, 3, run->image_id, sizeof run->image_id);
+    run->started = (uint64_t)sqlite3_column_int64(row, 4);
+    run->ended = (uint64_t)sqlite3_column_int64(row, 5);
+    run->exit_code = sqlite3_column_int(row, 6);
+    run->accept_once = sqlite3_column_int(row, 7) != 0;
+    run->force = sqlite3_column_int(row, 8) != 0;
+    run->mode = (uint8_t)sqlite3_column_int(row, 9);
+}
 
 int journal_find_run(struct journal *journal, const char *id, bool failed, struct journal_run *run,
                      struct error *err)
 {
-    const char *sql =
-        id != NULL ? RUN_COLUMNS "WHERE id = ?"
-        : failed   ? RUN_COLUMNS "WHERE EXISTS (SELECT 1 FROM targets WHERE run = id AND"
-                                 " outcome = 'failed') ORDER BY started DESC LIMIT 1"
-                   : RUN_COLUMNS "WHERE EXISTS (SELECT 1 FROM targets WHERE run = id AND " IS_LEFT
-                               ") ORDER BY started DESC LIMIT 1";
+    const char *sql = id != NULL ? RUN_COLUMNS "WHERE id = ?"
+                      : failed   ? RUN_COLUMNS
+                          "WHERE EXISTS (SELECT 1 FROM targets WHERE run = id AND"
+                          " outcome = 'failed') ORDER BY started DESC LIMIT 1"
+                               : RUN_COLUMNS
+                          "WHERE EXISTS (SELECT 1 FROM targets WHERE run = id AND " JOURNAL_IS_LEFT
+                          ") ORDER BY started DESC LIMIT 1";
     sqlite3_stmt *row = NULL;
     if (sqlite3_prepare_v2(journal->db, sql, -1, &row, NULL) != SQLITE_OK)
         return journal_fail(journal, err, "cannot be read");
     if (id != NULL)
         sqlite3_bind_text(row, 1, id, -1, SQLITE_STATIC);
     int status = sqlite3_step(row);
-    if (status == SQLITE_ROW) {
-        memset(run, 0, sizeof *run);
-        column_copy(row, 0, run->id, sizeof run->id);
-        column_copy(row, 1, run->inventory, sizeof run->inventory);
-        column_copy(row, 2, run->image, sizeof run->image);
-        column_copy(row, 3, run->image_id, sizeof run->image_id);
-        run->started = (uint64_t)sqlite3_column_int64(row, 4);
-        run->ended = (uint64_t)sqlite3_column_int64(row, 5);
-        run->exit_code = sqlite3_column_int(row, 6);
-        run->accept_once = sqlite3_column_int(row, 7) != 0;
-        run->force = sqlite3_column_int(row, 8) != 0;
-        run->mode = (uint8_t)sqlite3_column_int(row, 9);
-    }
+    if (status == SQLITE_ROW)
+        journal_read_run(row, run);
     sqlite3_finalize(row);
     if (status != SQLITE_ROW && status != SQLITE_DONE)
         return journal_fail(journal, err, "cannot be read");

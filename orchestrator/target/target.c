@@ -240,6 +240,14 @@ void target_disconnect(struct target *target)
     }
 }
 
+/* In the destructive part there are more: giving up leaves half a system. */
+#define WRITE_TRIES 3u
+
+static unsigned tries_allowed(const struct target *target)
+{
+    return target->status.spec->retries + 1 + (target->write_sent ? WRITE_TRIES : 0);
+}
+
 /* Waits 1, 2, 4 … s, at most 30 s, and not in step with the others. */
 static void enter_backoff(struct target *target)
 {
@@ -247,8 +255,8 @@ static void enter_backoff(struct target *target)
     uint64_t delay = seconds * 1000 + randombytes_uniform(500);
     if (delay > 30000)
         delay = 30000;
-    target_set_activity(target, "try %u of %u in %us", target->tries + 1,
-                        target->status.spec->retries + 1, (unsigned)seconds);
+    target_set_activity(target, "try %u of %u in %us", target->tries + 1, tries_allowed(target),
+                        (unsigned)seconds);
     target_timer_start(target, delay);
 }
 
@@ -262,7 +270,7 @@ void target_retry(struct target *target, const struct error *err)
         return;
     }
     target_log(target, LOG_WARNING, "%s; try %u of %u follows", err->text, target->tries + 1,
-               target->status.spec->retries + 1);
+               tries_allowed(target));
     if (target->resumed && !target->write_sent)
         target->via_lifeline = false; /* the fence may have come down again, or never gone up */
     target_disconnect(target);
@@ -315,7 +323,7 @@ static void fault_write(struct target *target, const struct error *err)
     }
     target->tries++;
     target->status.attempts++;
-    if (target->tries > target->status.spec->retries + 3 || !target->lifeline_proven) {
+    if (target->tries >= tries_allowed(target) || !target->lifeline_proven) {
         write_given_up(target, err);
         return;
     }

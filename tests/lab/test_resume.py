@@ -135,6 +135,23 @@ class Rounds:
         self.check_flashed(what)
 
 
+def check_history(lab, rounds):
+    """Every round is an earlier run now, one that was killed and resumed just one."""
+    p = lab.fleetflash("--history")
+    print(p.stdout, flush=True)
+    lines = p.stdout.splitlines()[1:]
+    check("each round is in the history, flashed", p.returncode == 0 and len(lines) == rounds
+          and all("2: 2 flashed" in line for line in lines), p.stdout + p.stderr)
+    run = lines[0].split()[0]
+    p = lab.fleetflash("--show", run, "-v")
+    print(p.stdout, flush=True)
+    check("a run's devices and their steps are shown", p.returncode == 0 and p.stdout.count(" flashed\n") >= 2
+          and " write\n" in p.stdout and "done: flashed" in p.stdout, p.stdout + p.stderr)
+    listed = [json.loads(line) for line in lab.fleetflash("--show", run[:-1], "--json").stdout.splitlines()]
+    check("and as JSON, by the beginning of its id", [o["event"] for o in listed] == ["run_listed"] + 2 * ["target_recorded"]
+          and listed[0]["outcomes"]["flashed"] == 2 and all(o["outcome"] == "flashed" for o in listed[1:]), str(listed))
+
+
 def main():
     require()
     long = "long" in sys.argv
@@ -153,6 +170,7 @@ def main():
             rounds.cut_at(*cut)
         p = lab.fleetflash("--resume")
         check("nothing is left to resume", p.returncode == 0 and "nothing" in p.stderr, p.stderr)
+        check_history(lab, len(kills) + len(cuts))
 
 
 if __name__ == "__main__":
