@@ -76,9 +76,9 @@ static size_t refuse_unsupported(const struct options *options, const struct inv
     }
     for (size_t w = 0; w < inventory->wave_count; w++) {
         const struct wave_spec *wave = &inventory->waves[w];
-        if (wave->soak != 0 || wave->pause_confirm || wave->gate != NULL || wave->window_from >= 0)
+        if (wave->soak != 0)
             diagnostics_add(&mistakes, inventory->file, wave->at,
-                            "soak, pause, gate and window of a wave are not in this version");
+                            "soak of a wave is not in this version");
     }
     for (size_t i = 0; i < mistakes.count; i++)
         fprintf(stderr, "%s\n", mistakes.texts[i]);

@@ -15,7 +15,9 @@
 /* --- the document ------------------------------------------------------------------------------
  */
 
-static json_t *record_run(const struct run_view *run)
+#define ALL_WAVES UINT_MAX
+
+static json_t *record_run(const struct run_view *run, unsigned wave)
 {
     struct fleet fleet;
     fleet_count(run, &fleet);
@@ -40,15 +42,27 @@ static json_t *record_run(const struct run_view *run)
     json_object_set_new(record, "bytes_written", json_integer((json_int_t)fleet.bytes_written));
     json_object_set_new(record, "bytes_skipped", json_integer((json_int_t)fleet.bytes_skipped));
     json_t *targets = json_array();
-    for (size_t i = 0; i < run->target_count; i++)
-        json_array_append_new(targets, record_target(run->targets[i]));
+    for (size_t i = 0; i < run->target_count; i++) {
+        if (wave == ALL_WAVES || run->targets[i]->wave == wave)
+            json_array_append_new(targets, record_target(run->targets[i]));
+    }
     json_object_set_new(record, "targets", targets);
+    if (wave != ALL_WAVES)
+        json_object_set_new(record, "wave", json_integer((json_int_t)wave + 1));
     return record;
 }
 
-static char *format_json(const struct run_view *run)
+char *report_wave_text(const struct run_view *run, unsigned wave)
 {
-    json_t *record = record_run(run);
+    json_t *record = record_run(run, wave);
+    char *text = record_dump(record, JSON_INDENT(2));
+    json_decref(record);
+    return text;
+}
+
+char *report_text(const struct run_view *run)
+{
+    json_t *record = record_run(run, ALL_WAVES);
     char *text = record_dump(record, JSON_INDENT(2));
     json_decref(record);
     return text;
@@ -63,7 +77,7 @@ struct format {
 };
 
 static const struct format formats[] = {
-    {".json", format_json},
+    {".json", report_text},
     {".xml", NULL},
     {".html", NULL},
 };

@@ -17,4 +17,11 @@ int report_check_writable(const char *path, struct error *err);
  * whole new one; a symbolic link is followed. 0, or -1 with err (ERROR_USAGE, ERROR_IO). */
 int report_write(const struct run_view *run, const char *path, struct error *err);
 
+/* For a wave's gate: the same document with that wave's targets only, and `wave`, its number
+ * from 1. For the caller to free; NULL when memory is short. */
+char *report_wave_text(const struct run_view *run, unsigned wave);
+
+/* The whole document, as a .json report has it; the same. */
+char *report_text(const struct run_view *run);
+
 #endif

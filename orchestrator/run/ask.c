@@ -238,9 +238,14 @@ static void ask_read_callback(uv_stream_t *stream, ssize_t size, const uv_buf_t 
     if (size == 0)
         return;
     run->answer[size > 0 ? size : 0] = '\0';
-    bool agreed = plan_confirm_matches(plan_count(&run->view), run->answer);
+    run->answer[strcspn(run->answer, "\r\n")] = '\0';
     ask_end(run);
-    if (agreed) {
+    run->answered(run, run->answer);
+}
+
+static void plan_answered(struct run *run, const char *line)
+{
+    if (plan_confirm_matches(plan_count(&run->view), line)) {
         waves_begin(run);
         return;
     }
@@ -267,6 +272,26 @@ static bool ask_open(struct run *run)
     return true;
 }
 
+bool ask_line(struct run *run, const char *question,
+              void (*answered)(struct run *run, const char *line))
+{
+    run->answered = answered;
+    if (!ask_open(run))
+        return false;
+    RUN_TELL(run, suspend, (*o_)->arg);
+    fputs(question, stderr);
+    fflush(stderr);
+    return true;
+}
+
+void ask_cancel(struct run *run)
+{
+    if (run->terminal == NULL)
+        return;
+    fputc('\n', stderr);
+    ask_end(run);
+}
+
 void ask_user(struct run *run)
 {
     size_t count = plan_count(&run->view);
@@ -286,6 +311,7 @@ void ask_user(struct run *run)
     char question[100];
     fputs(plan_confirm_text(count, question, sizeof question), stderr);
     fflush(stderr);
+    run->answered = plan_answered;
     if (ask_open(run))
         return;
     fputc('\n', stderr);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "report/json_report.h"
+#include "run/notify.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +51,7 @@ static int exit_code(const struct run *run)
         return 3;
     if (busy)
         return 4;
-    return failed || run->check_failed ? 1 : 0;
+    return failed || run->check_failed || run->window_closed ? 1 : 0;
 }
 
 static void handle_close(uv_handle_t *handle)
@@ -74,6 +75,7 @@ static void run_ending_callback(uv_timer_t *timer)
     if (run->config.journal != NULL)
         journal_end_run(run->config.journal, run->id, run->view.ended_ms, run->view.exit_code);
     RUN_TELL(run, run_ended, (*o_)->arg);
+    notify_send(run);
     for (size_t i = 0; i < run->count; i++)
         target_free(run->targets[i]);
     store_close(run->store);
@@ -81,8 +83,10 @@ static void run_ending_callback(uv_timer_t *timer)
     link_pool_free(run->env.links);
     for (size_t i = 0; i < sizeof run->signals / sizeof *run->signals; i++)
         handle_close((uv_handle_t *)&run->signals[i]);
+    local_cancel(run->gate);
     if (run->terminal != NULL)
         handle_close((uv_handle_t *)run->terminal);
+    handle_close((uv_handle_t *)&run->window);
     handle_close((uv_handle_t *)&run->ending);
 }
 
@@ -230,6 +234,7 @@ static void signal_callback(uv_signal_t *handle, int number)
                     number == SIGINT ? "interrupted" : "told to end");
     if (run->job != NULL)
         store_job_cancel(run->job);
+    passage_cancel(run);
     for (size_t i = 0; i < run->count; i++) {
         if (run->interrupts == 1)
             target_interrupt(run->targets[i]);
@@ -399,6 +404,8 @@ struct run *run_new(const struct run_config *config, struct error *err)
         return run_free(run), NULL;
     }
     run->view.targets = run->statuses;
+    uv_timer_init(config->loop, &run->window);
+    run->window.data = run;
     uv_timer_init(config->loop, &run->ending);
     run->ending.data = run;
     /* Before there are signals to look after: ^C ends the program while ssh is asked. */
@@ -411,6 +418,7 @@ struct run *run_new(const struct run_config *config, struct error *err)
             target_free(run->targets[i]);
         for (size_t i = 0; i < sizeof run->signals / sizeof *run->signals; i++)
             handle_close((uv_handle_t *)&run->signals[i]);
+        handle_close((uv_handle_t *)&run->window);
         handle_close((uv_handle_t *)&run->ending);
         link_pool_free(run->env.links);
         uv_run(config->loop, UV_RUN_DEFAULT);

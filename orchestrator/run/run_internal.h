@@ -4,7 +4,9 @@
 #ifndef RUN_RUN_INTERNAL_H
 #define RUN_RUN_INTERNAL_H
 
+#include "policy/local.h"
 #include "run/jumps.h"
+#include "run/passage.h"
 #include "run/start.h"
 #include "target/target.h"
 
@@ -27,6 +29,12 @@ struct run {
     uv_signal_t signals[3];
     uv_tty_t *terminal; /* while the user is asked */
     char answer[256];
+    void (*answered)(struct run *run, const char *line);
+    enum passage_phase passage;
+    struct local_process *gate;
+    uv_timer_t window;  /* until the wave's window opens */
+    bool window_waits;  /* the user was told */
+    bool window_closed; /* before everybody's turn came: exit 1 */
     unsigned wave;
     size_t done;
     size_t left_alone; /* in no wave of the rollout */
@@ -55,6 +63,10 @@ void run_refuse(struct run *run, const char *reason);
 
 /* waves.c: begins with the first wave; needs the store. */
 void waves_begin(struct run *run);
+/* The passage to the next wave is open. */
+void waves_go_on(struct run *run);
+/* What is under way finishes, nothing else begins; exit 3. */
+void waves_halt(struct run *run, const char *reason);
 /* A target has reached its outcome. */
 void waves_target_done(struct run *run);
 /* Says which targets go last because others are reached through them. */
@@ -64,6 +76,12 @@ unsigned waves_parallel(const struct run *run, unsigned wave);
 
 /* ask.c: shows the plan and asks; calls waves_begin, or ends the run. */
 void ask_user(struct run *run);
+/* Asks on the terminal; answered gets the line without its end, "" at the end of input. False when
+ * there is no terminal. */
+bool ask_line(struct run *run, const char *question,
+              void (*answered)(struct run *run, const char *line));
+/* The question, if there is one, is taken back. */
+void ask_cancel(struct run *run);
 /* Every selected target whose new host key nobody vouches for: a message each, and their number. */
 size_t ask_untrusted(struct run *run);
 

@@ -2,9 +2,11 @@
 /* Whose turn it is: waves one after the other, in each at most `parallel` targets at once, and a
  * halt as soon as a wave's failures are more than it allows. */
 #include "run/run_internal.h"
+#include "run/window.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define PARALLEL_DEFAULT 32u
 
@@ -132,38 +134,104 @@ static void waves_decline_rest(struct run *run, const char *reason)
     }
 }
 
-static void waves_halt(struct run *run, size_t failed, size_t allowed)
+void waves_halt(struct run *run, const char *reason)
 {
-    snprintf(run->halt_reason, sizeof run->halt_reason,
-             "in wave %u %zu devices failed, %zu are allowed", run->wave + 1, failed, allowed);
+    snprintf(run->halt_reason, sizeof run->halt_reason, "%s", reason);
     run->view.halted = run->halt_reason;
     run_message(run, LOG_ERROR, "rollout halted: %s; devices in flight finish", run->halt_reason);
     waves_decline_rest(run, "the rollout was halted before its turn came");
+}
+
+/* Halts when more have failed than the wave allows. */
+static bool wave_is_broken(struct run *run, const struct wave_tally *tally)
+{
+    const struct inventory *inventory = run->config.inventory;
+    char reason[120];
+    if (run->wave >= inventory->wave_count)
+        return false;
+    size_t allowed =
+        failure_limit_allows(&inventory->waves[run->wave].max_failures, tally->targets);
+    if (tally->failed <= allowed)
+        return false;
+    snprintf(reason, sizeof reason, "in wave %u %zu devices failed, %zu are allowed", run->wave + 1,
+             tally->failed, allowed);
+    waves_halt(run, reason);
+    return true;
+}
+
+/* --- the window ------------------------------------------------------------------------ */
+
+static void waves_step(struct run *run);
+
+static void window_callback(uv_timer_t *timer)
+{
+    waves_step(timer->data);
+}
+
+/* Looks at the clock again each minute: it may be set, or the machine may sleep. */
+static void window_wait(struct run *run, const struct wave_spec *wave, int minutes)
+{
+    if (!run->window_waits)
+        run_message(run, LOG_INFO,
+                    "wave %u waits for its window, which opens at %02d:%02d (in %d min)",
+                    run->wave + 1, wave->window_from / 60, wave->window_from % 60, minutes);
+    run->window_waits = true;
+    uv_timer_start(&run->window, window_callback, 60000, 0);
+}
+
+/* Whether new devices may be started now; what that means otherwise is done here. */
+static bool wave_may_start(struct run *run)
+{
+    const struct inventory *inventory = run->config.inventory;
+    int minutes;
+    if (run->wave >= inventory->wave_count)
+        return true;
+    const struct wave_spec *wave = &inventory->waves[run->wave];
+    enum window_state state = window_now(wave, time(NULL), &minutes);
+    bool begun = wave_count(run).open < wave_count(run).targets || wave_count(run).going > 0;
+    if (state == WINDOW_OPEN)
+        return true;
+    if (state == WINDOW_OPENS_LATER && !begun) {
+        window_wait(run, wave, minutes);
+        return false;
+    }
+    if (run->window_closed)
+        return false;
+    run->window_closed = true;
+    run_message(run, LOG_WARNING,
+                "the window of wave %u, %02d:%02d-%02d:%02d, is closed: nothing new is started",
+                run->wave + 1, wave->window_from / 60, wave->window_from % 60, wave->window_to / 60,
+                wave->window_to % 60);
+    waves_decline_rest(run, "the window of its wave closed before its turn came");
+    return false;
 }
 
 /* Halts, fills the wave up, or goes on with the next wave that has targets. Starting a target can
  * end it at once and come back here, so the last call to get through decides. */
 static void waves_step(struct run *run)
 {
-    const struct inventory *inventory = run->config.inventory;
-    while (run->view.halted == NULL && run->interrupts == 0 && run->wave < run->view.wave_count) {
+    while (run->view.halted == NULL && run->interrupts == 0 && !run->window_closed &&
+           run->wave < run->view.wave_count) {
         struct wave_tally tally = wave_count(run);
-        if (run->wave < inventory->wave_count) {
-            size_t allowed =
-                failure_limit_allows(&inventory->waves[run->wave].max_failures, tally.targets);
-            if (tally.failed > allowed) {
-                waves_halt(run, tally.failed, allowed);
-                return;
-            }
-        }
+        if (wave_is_broken(run, &tally))
+            return;
         if (tally.open > 0) {
-            wave_fill(run);
+            if (tally.open > tally.going && wave_may_start(run))
+                wave_fill(run);
             return;
         }
+        if (!passage_try(run))
+            return;
         run->wave++;
+        run->window_waits = false;
         if (run->wave < run->view.wave_count && wave_count(run).targets > 0)
             RUN_TELL(run, wave_started, run->wave, (*o_)->arg);
     }
+}
+
+void waves_go_on(struct run *run)
+{
+    waves_step(run);
 }
 
 void waves_begin(struct run *run)

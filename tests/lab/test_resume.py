@@ -137,17 +137,21 @@ class Rounds:
 
 def check_history(lab, rounds):
     """Every round is an earlier run now, one that was killed and resumed just one."""
-    p = lab.fleetflash("--history")
+    def past(*args):
+        argv = [lab.fleetflash_argv()[0], "--state-dir", lab.state_dir, *args]
+        return lab.run(argv, text=True, capture_output=True)
+
+    p = past("--history")
     print(p.stdout, flush=True)
     lines = p.stdout.splitlines()[1:]
     check("each round is in the history, flashed", p.returncode == 0 and len(lines) == rounds
           and all("2: 2 flashed" in line for line in lines), p.stdout + p.stderr)
     run = lines[0].split()[0]
-    p = lab.fleetflash("--show", run, "-v")
+    p = past("--show", run, "-v")
     print(p.stdout, flush=True)
     check("a run's devices and their steps are shown", p.returncode == 0 and p.stdout.count(" flashed\n") >= 2
           and " write\n" in p.stdout and "done: flashed" in p.stdout, p.stdout + p.stderr)
-    listed = [json.loads(line) for line in lab.fleetflash("--show", run[:-1], "--json").stdout.splitlines()]
+    listed = [json.loads(line) for line in past("--show", run[:-1], "--json").stdout.splitlines()]
     check("and as JSON, by the beginning of its id", [o["event"] for o in listed] == ["run_listed"] + 2 * ["target_recorded"]
           and listed[0]["outcomes"]["flashed"] == 2 and all(o["outcome"] == "flashed" for o in listed[1:]), str(listed))
 

@@ -2,3 +2,5 @@
 fleetflash_unit_test(run_jumps_test SOURCES run_jumps_test.c ../../orchestrator/run/hosts.c
                      ../../orchestrator/run/jumps.c LIBS link_ssh inventory)
 target_include_directories(run_jumps_test PRIVATE ${CMAKE_SOURCE_DIR}/orchestrator)
+fleetflash_unit_test(run_window_test SOURCES run_window_test.c ../../orchestrator/run/window.c LIBS inventory)
+target_include_directories(run_window_test PRIVATE ${CMAKE_SOURCE_DIR}/orchestrator)
