@@ -257,8 +257,7 @@ static int flash_selected(const struct options *options, const struct earlier *e
     return code;
 }
 
-/* --- the journal -------------------------------------------------------------------------------
- */
+/* --- the journal -------------------------------------------------------------------------- */
 
 static void earlier_close(struct earlier *earlier)
 {

@@ -78,8 +78,7 @@ int daemon_listen_tcp(uint16_t *port)
     return -1;
 }
 
-/* --- leaving the ssh session -------------------------------------------------------------------
- */
+/* --- leaving the ssh session -------------------------------------------------------------- */
 
 /* Into a control group of its own, so that nobody who ends the session's ends the agent. */
 static void leave_cgroup(void)
@@ -209,8 +208,7 @@ static int spawn_daemon(int fds[FD_LAST - FD_UNIX], uint16_t port)
     return wait_until_ready(ready[0]);
 }
 
-/* --- start --------------------------------------------------------------------------------------
- */
+/* --- start -------------------------------------------------------------------------------- */
 
 static ssize_t read_config(char *text, size_t size)
 {
@@ -273,8 +271,7 @@ int daemon_start(void)
     return spawn_daemon(fds, config.has_port ? config.port : 0);
 }
 
-/* --- the daemon ---------------------------------------------------------------------------------
- */
+/* --- the daemon --------------------------------------------------------------------------- */
 
 static int receive_config(struct config *config, char *error, size_t error_size)
 {

@@ -29,8 +29,7 @@ struct survey {
     struct swap_table swaps;
 };
 
-/* --- the machine --------------------------------------------------------------------------------
- */
+/* --- the machine -------------------------------------------------------------------------- */
 
 static void write_model(struct json *json)
 {
@@ -83,8 +82,7 @@ static void write_machine(struct survey *s)
     json_number(json, "uid_attached", s->config->uid);
 }
 
-/* --- the disk -----------------------------------------------------------------------------------
- */
+/* --- the disk ----------------------------------------------------------------------------- */
 
 static void write_property(struct json *json, const char *key, const char *disk,
                            const char *const *files)
@@ -199,8 +197,7 @@ static void write_surroundings(struct survey *s)
     json_close(json, '{');
 }
 
-/* --- rules --------------------------------------------------------------------------------------
- */
+/* --- rules -------------------------------------------------------------------------------- */
 
 /* The first one is also what BEGIN will be refused with. */
 static void refuse(struct survey *s, const char *rule, const struct fail *fail)
@@ -310,8 +307,7 @@ static void write_warnings(struct survey *s)
     json_close(&s->json, '[');
 }
 
-/* --- all of it ----------------------------------------------------------------------------------
- */
+/* --- all of it ---------------------------------------------------------------------------- */
 
 /* Memory that the fence will take: pinned files, and swap that comes back. */
 static uint64_t measure_lifeline(const struct survey *s)

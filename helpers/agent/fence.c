@@ -48,8 +48,7 @@ static bool is_on(const struct fence_state *s, enum agent_switch which)
     return switch_is_on(s->config->switches, which);
 }
 
-/* --- preparation: nothing is changed ------------------------------------------------------------
- */
+/* --- preparation: nothing is changed ------------------------------------------------------ */
 
 static int open_layer(struct fence_state *s, unsigned at, struct fail *fail)
 {
@@ -102,8 +101,7 @@ static int prepare(struct fence_state *s, struct fail *fail)
     return 0;
 }
 
-/* --- steps that can be undone --------------------------------------------------------------------
- */
+/* --- steps that can be undone ------------------------------------------------------------- */
 
 static void end_holders(struct fence_state *s)
 {
@@ -283,8 +281,7 @@ static int set_layers_readonly(struct fence_state *s, bool on, struct fail *fail
     return status;
 }
 
-/* --- the fence -----------------------------------------------------------------------------------
- */
+/* --- the fence ---------------------------------------------------------------------------- */
 
 static void release(struct fence *fence)
 {

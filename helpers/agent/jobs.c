@@ -15,8 +15,7 @@
 
 #define LAST_WORDS 500 /* ms between the end of the stream and the reboot */
 
-/* --- on the worker ------------------------------------------------------------------------------
- */
+/* --- on the worker ------------------------------------------------------------------------ */
 
 static int job_probe(void *arg)
 {
@@ -175,8 +174,7 @@ static int job_undo(void *arg)
     return status;
 }
 
-/* --- on the main thread -------------------------------------------------------------------------
- */
+/* --- on the main thread ------------------------------------------------------------------- */
 
 bool jobs_start(struct agent *agent, enum agent_job job)
 {

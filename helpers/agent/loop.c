@@ -145,8 +145,7 @@ static void serve_peer(struct agent *agent, unsigned slot)
     }
 }
 
-/* --- the worker's events ------------------------------------------------------------------------
- */
+/* --- the worker's events ------------------------------------------------------------------ */
 
 static void take_events(struct agent *agent)
 {
@@ -166,8 +165,7 @@ static void take_events(struct agent *agent)
     jobs_check_staged(agent);
 }
 
-/* --- timers -------------------------------------------------------------------------------------
- */
+/* --- timers ------------------------------------------------------------------------------- */
 
 /* Blocks that only a controller can bring. */
 static uint32_t count_missing(struct agent *agent)
@@ -234,8 +232,7 @@ static void check_timers(struct agent *agent)
         jobs_reboot(agent);
 }
 
-/* --- loop ---------------------------------------------------------------------------------------
- */
+/* --- loop --------------------------------------------------------------------------------- */
 
 struct poll_set {
     struct pollfd fds[3 + 2 * AGENT_PEERS_MAX];

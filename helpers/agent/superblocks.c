@@ -29,8 +29,7 @@ bool superblock_can_shut(const char *fstype)
            strcmp(fstype, "xfs") == 0 || strcmp(fstype, "f2fs") == 0;
 }
 
-/* --- finding -----------------------------------------------------------------------------------
- */
+/* --- finding ------------------------------------------------------------------------------ */
 
 static struct superblock *find(struct superblocks *list, dev_t device)
 {
@@ -272,8 +271,7 @@ void superblocks_close(struct superblocks *list)
     memset(list, 0, sizeof *list);
 }
 
-/* --- read-only ---------------------------------------------------------------------------------
- */
+/* --- read-only ---------------------------------------------------------------------------- */
 
 void superblocks_sync(const struct superblocks *list)
 {
@@ -340,8 +338,7 @@ const struct superblock *superblocks_find_writable(const struct superblocks *lis
     return found;
 }
 
-/* --- shutdown ----------------------------------------------------------------------------------
- */
+/* --- shutdown ----------------------------------------------------------------------------- */
 
 const struct superblock *superblocks_shut(struct superblocks *list, bool *any,
                                           const struct report *report)

@@ -23,8 +23,7 @@ static const char schema[] =
     " step TEXT, state TEXT, outcome TEXT, error TEXT);"
     "CREATE INDEX transitions_of ON transitions (run, target);";
 
-/* --- statements --------------------------------------------------------------------------------
- */
+/* --- statements --------------------------------------------------------------------------- */
 
 int journal_fail(const struct journal *journal, struct error *err, const char *what)
 {
@@ -123,8 +122,7 @@ static int write_end(struct journal *journal, const struct journal_write *write)
     return statement_run(journal, row);
 }
 
-/* --- the thread --------------------------------------------------------------------------------
- */
+/* --- the thread --------------------------------------------------------------------------- */
 
 /* Commits everything that waited, in one transaction. */
 static int commit_batch(struct journal *journal, struct journal_write *first)
@@ -254,8 +252,7 @@ void journal_end_run(struct journal *journal, const char *run, uint64_t ended, i
     journal_queue(journal, write);
 }
 
-/* --- opening and closing ------------------------------------------------------------------------
- */
+/* --- opening and closing ------------------------------------------------------------------ */
 
 int journal_begin_run(struct journal *journal, const struct journal_run *run, struct error *err)
 {

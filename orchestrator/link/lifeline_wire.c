@@ -54,8 +54,7 @@ struct sealed_write {
 
 static void lifeline_pump(struct lifeline_wire *self);
 
-/* --- the end -----------------------------------------------------------------------------------
- */
+/* --- the end ------------------------------------------------------------------------------ */
 
 static void stream_closed_callback(uv_handle_t *handle)
 {
@@ -154,8 +153,7 @@ static void timeout_callback(uv_timer_t *timer)
     lifeline_end(self);
 }
 
-/* --- writing -----------------------------------------------------------------------------------
- */
+/* --- writing ------------------------------------------------------------------------------ */
 
 static void written_callback(uv_write_t *request, int status)
 {
@@ -261,8 +259,7 @@ static void lifeline_wire_shut(struct wire *wire)
 static const struct wire_ops lifeline_ops = {lifeline_wire_write, lifeline_wire_shut,
                                              lifeline_wire_close};
 
-/* --- reading -----------------------------------------------------------------------------------
- */
+/* --- reading ------------------------------------------------------------------------------ */
 
 /* Their first record has opened: they know the secret. */
 static void lifeline_check_proven(struct lifeline_wire *self)
@@ -334,8 +331,7 @@ static void read_callback(uv_stream_t *stream, ssize_t size, const uv_buf_t *buf
     lifeline_take_input(self);
 }
 
-/* --- connecting --------------------------------------------------------------------------------
- */
+/* --- connecting --------------------------------------------------------------------------- */
 
 /* A socket to the device, or the end of a socket pair whose other end a proxy has. */
 static int lifeline_take_socket(struct lifeline_wire *self, int fd)

@@ -89,8 +89,7 @@ static void row_bar(struct row *row, enum colour colour, uint64_t done, uint64_t
     row->left -= width;
 }
 
-/* --- the header ---------------------------------------------------------------------------------
- */
+/* --- the header --------------------------------------------------------------------------- */
 
 static void put_percent(struct row *row, uint64_t done, uint64_t total)
 {
@@ -177,8 +176,7 @@ static void totals_line(struct row *row, const struct fleet *fleet)
     }
 }
 
-/* --- a target's line -----------------------------------------------------------------------------
- */
+/* --- a target's line ---------------------------------------------------------------------- */
 
 /* "  47%  11.2 MiB/s  1m12s" behind a bar as wide as there is room. */
 static void put_progress(struct row *row, const struct target_status *target)
@@ -266,8 +264,7 @@ static void target_line(struct row *row, const struct target_status *target,
         row_rest(row, COLOUR_NONE, target->activity);
 }
 
-/* --- which targets -------------------------------------------------------------------------------
- */
+/* --- which targets ------------------------------------------------------------------------ */
 
 /* When not all have room: failed ones (at most half of it while others are active), active ones,
  * then the rest. Marks the chosen ones. */

@@ -12,8 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* --- the document ------------------------------------------------------------------------------
- */
+/* --- the document ------------------------------------------------------------------------- */
 
 #define ALL_WAVES UINT_MAX
 
@@ -68,8 +67,7 @@ char *report_text(const struct run_view *run)
     return text;
 }
 
-/* --- formats -----------------------------------------------------------------------------------
- */
+/* --- formats ------------------------------------------------------------------------------ */
 
 struct format {
     const char *ending;
@@ -104,8 +102,7 @@ static const struct format *format_for(const char *path, struct error *err)
     return NULL;
 }
 
-/* --- the file -----------------------------------------------------------------------------------
- */
+/* --- the file ----------------------------------------------------------------------------- */
 
 /* Follows symbolic links, so that the rename does not replace one. 0, or -1 with err. */
 static int resolve(const char *path, char out[static PATH_MAX], struct error *err)

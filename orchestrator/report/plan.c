@@ -45,8 +45,7 @@ size_t plan_count(const struct run_view *run)
     return count;
 }
 
-/* --- which devices are alike -------------------------------------------------------------------
- */
+/* --- which devices are alike -------------------------------------------------------------- */
 
 static bool same_text(const char *a, const char *b)
 {

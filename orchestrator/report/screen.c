@@ -260,8 +260,7 @@ static void put_away(struct screen *screen, const char *extra)
     hidden_on = 0;
 }
 
-/* --- signals -----------------------------------------------------------------------------------
- */
+/* --- signals ------------------------------------------------------------------------------ */
 
 static void signal_callback(uv_signal_t *handle, int number)
 {
@@ -273,8 +272,7 @@ static void signal_callback(uv_signal_t *handle, int number)
     }
 }
 
-/* --- what scrolls by -----------------------------------------------------------------------------
- */
+/* --- what scrolls by ---------------------------------------------------------------------- */
 
 static void scroll_line(enum line_kind kind, const char *text, void *arg)
 {
@@ -304,8 +302,7 @@ static void scroll_line(enum line_kind kind, const char *text, void *arg)
     screen->dirty = true;
 }
 
-/* --- life ---------------------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------------------- */
 
 static void watch(struct screen *screen)
 {

@@ -114,8 +114,7 @@ static void print_headline(const struct summary *summary)
     }
 }
 
-/* --- what went wrong ---------------------------------------------------------------------------
- */
+/* --- what went wrong ---------------------------------------------------------------------- */
 
 static bool is_trouble(const struct summary *summary, const struct target_status *target)
 {

@@ -106,7 +106,7 @@ static void confirm_start(struct run *run)
         waves_halt(run, "its next wave wants to be confirmed and there is no terminal");
 }
 
-/* --- */
+/* --- phases ------------------------------------------------------------------------------- */
 
 static void passage_enter(struct run *run, enum passage_phase phase)
 {

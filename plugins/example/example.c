@@ -105,8 +105,7 @@ static void example_stop(const struct ff_host *host, struct ff_target *target)
     look(host, target, NULL);
 }
 
-/* --- undo and end ------------------------------------------------------------------------------
- */
+/* --- undo and end ------------------------------------------------------------------------- */
 
 static void unmarked_callback(const struct ff_host *host, struct ff_target *target,
                               const struct ff_result *result, void *data)
@@ -137,8 +136,7 @@ static void example_end(const struct ff_host *host, struct ff_target *target)
     free(target->policy_data);
 }
 
-/* --- what the inventory may say ----------------------------------------------------------------
- */
+/* --- what the inventory may say ----------------------------------------------------------- */
 
 /* The host has checked already that `lock` is there and that `wait` is a duration. */
 static void example_check(const struct ff_host *host, struct ff_target *target)

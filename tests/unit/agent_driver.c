@@ -95,8 +95,7 @@ void image_free(struct image *image)
     free(image);
 }
 
-/* --- bytes -------------------------------------------------------------------------------------
- */
+/* --- bytes -------------------------------------------------------------------------------- */
 
 static void write_all(int fd, const uint8_t *data, size_t size)
 {
@@ -228,8 +227,7 @@ int driver_stop(struct driver *driver)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* --- frames ------------------------------------------------------------------------------------
- */
+/* --- frames ------------------------------------------------------------------------------- */
 
 void driver_request(struct driver *driver, enum frame_type type)
 {
@@ -385,8 +383,7 @@ bool driver_flash(struct driver *driver, enum flash_mode mode, uint32_t flags)
     return true;
 }
 
-/* --- disks -------------------------------------------------------------------------------------
- */
+/* --- disks -------------------------------------------------------------------------------- */
 
 void disk_file_make(const char *path, uint64_t size, const uint8_t *what, uint64_t what_size,
                     unsigned seed)

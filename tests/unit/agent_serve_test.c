@@ -370,8 +370,7 @@ static void test_abort(void **state)
     image_free(old);
 }
 
-/* --- links that die ----------------------------------------------------------------------------
- */
+/* --- links that die ----------------------------------------------------------------------- */
 
 static const uint8_t zero_secret[PROTOCOL_KEY_SIZE];
 
