@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* --- cursors: every access is checked, the first that does not fit makes all later ones fail --- */
+/* --- cursors: every access is checked, one that does not fit makes all later ones fail --- */
 
 struct sink {
     uint8_t *out;
