@@ -31,6 +31,7 @@ enum inventory_mode {
     INVENTORY_LOCAL
 };
 enum inventory_reach { REACH_SSH, REACH_PING, REACH_NONE };
+enum inventory_if_used { IF_USED_REFLASH, IF_USED_KEEP };
 enum inventory_become { BECOME_SUDO, BECOME_NONE };
 enum inventory_recovery { RECOVERY_NONE, RECOVERY_NETBOOT };
 
@@ -90,6 +91,7 @@ struct target_spec {
     struct hostkey_spec host_key;
     enum inventory_mode mode;
     const char *device;
+    enum inventory_if_used if_used;
     enum inventory_reach reach;
     const char *health;                                         /* NULL: none */
     uint64_t connect_timeout, transfer_timeout, reboot_timeout; /* ms */

@@ -44,6 +44,8 @@ static const struct key keys[] = {
      .help = "which host key is trusted before the flash"},
     {"mode", TYPE_CHOICE, LEVEL_ANY, "auto|stage|stream|netboot|local", "auto", TARGET(mode),
      .help = "how it is flashed"},
+    {"if_used", TYPE_CHOICE, LEVEL_ANY, "reflash|keep", "reflash", TARGET(if_used),
+     .help = "what becomes of a device that runs the image and was used since"},
     {"device", TYPE_DEVICE, LEVEL_ANY, .value = "auto", TARGET(device),
      .help = "the disk that is overwritten"},
     {"services", TYPE_MAP, LEVEL_ANY, .fallback = "none", TARGET(services),

@@ -87,16 +87,18 @@ static json_t *wave_number_json(const struct inventory *inventory, size_t index)
 static json_t *target_json(const struct inventory *inventory, size_t index, const char *time)
 {
     static const char *const modes[] = {"auto", "stage", "stream", "netboot", "local"};
+    static const char *const if_used[] = {"reflash", "keep"};
     static const char *const reaches[] = {"ssh", "ping", "none"};
     const struct target_spec *target = &inventory->targets[index];
     json_t *basis = json_pack(
-        "{s:s, s:s, s:s, s:s, s:o, s:s, s:o?, s:s?, s:s?, s:s, s:o?, s:s, s:s, s:s, s:s?}", "event",
-        "target_listed", "time", time, "target", target->name, "group", target->group, "groups",
-        array_of(target->groups), "host", target->host, "port", number_json(target->port), "user",
-        target->user, "identity", target->identity, "become",
+        "{s:s, s:s, s:s, s:s, s:o, s:s, s:o?, s:s?, s:s?, s:s, s:o?, s:s, s:s, s:s, s:s, s:s?}",
+        "event", "target_listed", "time", time, "target", target->name, "group", target->group,
+        "groups", array_of(target->groups), "host", target->host, "port", number_json(target->port),
+        "user", target->user, "identity", target->identity, "become",
         target->become == BECOME_SUDO ? "sudo" : "none", "host_key",
         host_key_json(&target->host_key), "mode", modes[target->mode], "device", target->device,
-        "reach", reaches[target->reach], "health", target->health);
+        "if_used", if_used[target->if_used], "reach", reaches[target->reach], "health",
+        target->health);
     json_t *rest = json_pack(
         "{s:f, s:f, s:f, s:i, s:o?, s:o?, s:s?, s:o?, s:s, s:o?, s:i}", "connect_timeout",
         seconds(target->connect_timeout), "transfer_timeout", seconds(target->transfer_timeout),

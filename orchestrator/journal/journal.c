@@ -2,6 +2,7 @@
 #include "journal/journal_internal.h"
 
 #include "base/clock.h"
+#include "journal/devices.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -83,7 +84,7 @@ static int write_target(struct journal *journal, const struct journal_write *wri
     bind_text(row, 19, t->host_fingerprint);
     sqlite3_bind_int(row, 20, t->mode);
     sqlite3_bind_int64(row, 21, (sqlite3_int64)clock_unix_ms());
-    if (statement_run(journal, row) != 0)
+    if (statement_run(journal, row) != 0 || devices_note(journal->db, t) != 0)
         return -1;
     sqlite3_stmt *line = statement_new(
         journal, "INSERT INTO transitions (run, target, time, step, state, outcome, error)"
@@ -298,6 +299,8 @@ static int journal_prepare(struct journal *journal, struct error *err)
     char set[64];
     snprintf(set, sizeof set, "PRAGMA user_version=%d", JOURNAL_VERSION);
     if (found == 0 && (journal_execute(journal, schema) != 0 || journal_execute(journal, set) != 0))
+        found = -1;
+    if (found >= 0 && devices_prepare(journal->db) != 0)
         found = -1;
     if (journal_execute(journal, found < 0 ? "ROLLBACK" : "COMMIT") != 0 || found < 0)
         return journal_fail(journal, err, "cannot be written");

@@ -51,6 +51,10 @@ struct journal_target {
     char disk[64];
     char host_fingerprint[80];
     uint8_t mode; /* enum flash_mode that was decided */
+    /* For the table of devices (journal/devices.h); not read back. */
+    char address[300], serial[64];
+    char image_id[2 * PROTOCOL_HASH_SIZE + 1];
+    bool verified; /* the disk was read back, or compared, whole */
 };
 
 /* Opens or makes STATE_DIR/journal.sqlite. NULL and ERROR_IO for a damaged or unwritable one. */

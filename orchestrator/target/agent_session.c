@@ -483,6 +483,7 @@ static void wire_data_callback(struct wire *wire, const uint8_t *data, size_t si
     (void)wire;
     struct agent_session *session = arg;
     session_enter(session);
+    session_account(session); /* what fits into the window never drains */
     if (!session_keep_input(session, data, size))
         session_breach(session, "out of memory for its frame");
     size_t used = 0;

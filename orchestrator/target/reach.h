@@ -28,6 +28,7 @@ struct reach_config {
     uint64_t health_timeout; /* ms for the health command */
     unsigned sample_count;   /* image blocks that this flash wrote, spread over the image */
     uint32_t samples[TRANSFER_SAMPLES];
+    bool still; /* no reboot is meant: does it still run the image? Asks for more than one proof */
 };
 
 enum reach_verdict {

@@ -55,6 +55,8 @@ static const struct step_rule rules[STEP_COUNT] = {
     [STEP_FACTS] = {"probing", STATE_PROBE, TRANSFER_TIMEOUT, FAULT_RETRY, target_enter_facts,
                     "the agent's probe of the device does not end"},
     [STEP_PROBED] = {"ready", STATE_PROBE, NO_TIMEOUT, FAULT_RETRY, enter_probed, NULL},
+    [STEP_KEEP] = {"looking whether it may stay", STATE_PROBE, NO_TIMEOUT, FAULT_RETRY,
+                   target_enter_keep, NULL},
     [STEP_BEGIN] = {"comparing disk and image", STATE_TRANSFER, TRANSFER_TIMEOUT, FAULT_RETRY,
                     target_enter_begin, "the agent does not get on with comparing the disk"},
     [STEP_STAGE] = {"staging", STATE_TRANSFER, TRANSFER_TIMEOUT, FAULT_RETRY, target_enter_stage,
@@ -454,7 +456,7 @@ static void enter_probed(struct target *target)
 {
     target->tries = 0;
     if (target->go)
-        target_set_step(target, STEP_BEGIN);
+        target_set_step(target, STEP_KEEP);
     else
         target->env->probed(target, target->env->arg);
 }
@@ -465,7 +467,7 @@ void target_go(struct target *target)
     if (target->step == STEP_IDLE)
         target_begin(target);
     else if (target->step == STEP_PROBED)
-        target_set_step(target, STEP_BEGIN);
+        target_set_step(target, STEP_KEEP);
 }
 
 bool target_is_going(const struct target *target)
@@ -562,6 +564,7 @@ struct target *target_new(const struct target_env *env, const struct target_spec
     uv_timer_init(env->loop, &target->timer);
     target->timer.data = target;
     target_set_step(target, STEP_IDLE);
+    target_keep_look_up(target);
     return target;
 }
 

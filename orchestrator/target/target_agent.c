@@ -466,6 +466,7 @@ static void reply_mode(struct target *target, const struct mode_reply *mode)
             (uint64_t)(info->block_count - mode->differing_blocks) * info->block_size;
     target_log(target, LOG_INFO, "%s mode: %s", flash_mode_name(target->status.mode), mode->reason);
     struct error err;
+    target->verified = mode->mode == MODE_UNCHANGED;
     if (mode->mode == MODE_UNCHANGED)
         target_back_out(target, OUTCOME_UNCHANGED, NULL);
     else if (mode->mode == MODE_STREAM &&
@@ -571,6 +572,7 @@ static void reply_written(struct target *target, const struct tally *tally)
 {
     const struct store_info *info = store_info(target->env->store);
     target->phase = PHASE_WRITTEN;
+    target->verified = true;
     target->status.bytes_written = tally->bytes_written;
     target->status.bytes_sent = target->count.bytes_sent;
     uint64_t same = (uint64_t)tally->blocks_same * info->block_size;

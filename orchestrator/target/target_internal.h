@@ -4,6 +4,7 @@
 #ifndef TARGET_TARGET_INTERNAL_H
 #define TARGET_TARGET_INTERNAL_H
 
+#include "journal/devices.h"
 #include "target/agent_session.h"
 #include "target/deploy.h"
 #include "target/reach.h"
@@ -18,6 +19,7 @@ enum target_step {
     STEP_ATTACH,  /* relay up, HELLO answered */
     STEP_FACTS,
     STEP_PROBED,   /* waits for target_go */
+    STEP_KEEP,     /* may it stay as it is? (if_used) */
     STEP_BEGIN,    /* manifest sent, the agent decides */
     STEP_STAGE,    /* blocks go into the agent's memory */
     STEP_LIFELINE, /* the second way in is tried before it is needed */
@@ -87,6 +89,9 @@ struct target {
     bool undo_connected, undo_connecting; /* tried once; just now */
     struct link_run *undo_run;            /* the folder's removal */
 
+    struct device_record flashed_with; /* with if_used: keep; image_id "": nothing known */
+    bool verified;                     /* the disk was read back, or compared, whole */
+
     struct reach *reach;
     uint64_t reboot_deadline; /* loop time */
     struct error reach_error; /* why the last round failed */
@@ -139,6 +144,12 @@ struct journal_write *target_record(struct target *target, journal_callback call
 
 /* A new conversation, over ssh's relay or over the agent's own port. */
 void target_session_open(struct target *target, bool lifeline);
+
+/* target_keep.c: what the journal knows of the device, before the loop runs; the check itself. */
+void target_keep_look_up(struct target *target);
+void target_enter_keep(struct target *target);
+/* By which a device is known to the journal beside its name: host and port. */
+void target_device_address(const struct target_spec *spec, char *out, size_t size);
 
 /* target_policy.c */
 void target_enter_policy(struct target *target);

@@ -3,17 +3,18 @@
  * from it. */
 #include "target/target_internal.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 static const char *const step_names[STEP_COUNT] = {
-    [STEP_IDLE] = "idle",         [STEP_BACKOFF] = "backoff", [STEP_CONNECT] = "connect",
-    [STEP_DEPLOY] = "deploy",     [STEP_ATTACH] = "attach",   [STEP_FACTS] = "facts",
-    [STEP_PROBED] = "probed",     [STEP_BEGIN] = "begin",     [STEP_STAGE] = "stage",
-    [STEP_LIFELINE] = "lifeline", [STEP_POLICY] = "policy",   [STEP_FENCE] = "fence",
-    [STEP_WRITE] = "write",       [STEP_REBOOT] = "reboot",   [STEP_AWAY] = "away",
-    [STEP_RETURN] = "return",     [STEP_PROVE] = "prove",     [STEP_WELCOME] = "welcome",
-    [STEP_UNDO] = "undo",         [STEP_DONE] = "done",
+    [STEP_IDLE] = "idle",       [STEP_BACKOFF] = "backoff",   [STEP_CONNECT] = "connect",
+    [STEP_DEPLOY] = "deploy",   [STEP_ATTACH] = "attach",     [STEP_FACTS] = "facts",
+    [STEP_PROBED] = "probed",   [STEP_KEEP] = "keep",         [STEP_BEGIN] = "begin",
+    [STEP_STAGE] = "stage",     [STEP_LIFELINE] = "lifeline", [STEP_POLICY] = "policy",
+    [STEP_FENCE] = "fence",     [STEP_WRITE] = "write",       [STEP_REBOOT] = "reboot",
+    [STEP_AWAY] = "away",       [STEP_RETURN] = "return",     [STEP_PROVE] = "prove",
+    [STEP_WELCOME] = "welcome", [STEP_UNDO] = "undo",         [STEP_DONE] = "done",
 };
 
 static void record_fill(const struct target *target, struct journal_target *record)
@@ -41,6 +42,12 @@ static void record_fill(const struct target *target, struct journal_target *reco
     snprintf(record->host_fingerprint, sizeof record->host_fingerprint, "%s",
              status->host_fingerprint);
     record->mode = (uint8_t)status->mode;
+    target_device_address(status->spec, record->address, sizeof record->address);
+    snprintf(record->serial, sizeof record->serial, "%s", status->facts.disk_serial);
+    record->verified = target->verified;
+    if (target->verified)
+        sodium_bin2hex(record->image_id, sizeof record->image_id,
+                       store_info(target->env->store)->image_id, PROTOCOL_HASH_SIZE);
 }
 
 struct journal_write *target_record(struct target *target, journal_callback callback)

@@ -283,6 +283,7 @@ static void test_values(void **state)
     assert_string_equal(a->device, "serial:0x1234");
     assert_int_equal(a->mode, INVENTORY_LOCAL);
     assert_int_equal(a->become, BECOME_NONE);
+    assert_int_equal(a->if_used, IF_USED_REFLASH);
     assert_int_equal(a->reach, REACH_PING);
     assert_int_equal(a->retries, 0);
     assert_int_equal(a->connect_timeout, 90000);
@@ -310,12 +311,14 @@ static void test_anchors_and_merges(void **state)
               "groups:\n"
               "  g:\n"
               "    hosts:\n"
-              "      a: &a {host: h1, mode: stage, reach: ping}\n"
+              "      a: &a {host: h1, if_used: keep, mode: stage, reach: ping}\n"
               "      b: {host: h2, <<: [*a, {mode: stream, retries: 1}]}\n"
               "  h: {vars: *d, hosts: {c: {<<: *a, host: h3}}}\n");
     const struct target_spec *b = find(inventory, "b"), *c = find(inventory, "c");
     assert_string_equal(b->host, "h2");
     assert_int_equal(b->mode, INVENTORY_STAGE);
+    assert_int_equal(b->if_used, IF_USED_KEEP);
+    assert_int_equal(find(inventory, "a")->if_used, IF_USED_KEEP);
     assert_int_equal(b->retries, 1);
     assert_int_equal(c->reach, REACH_PING);
     assert_string_equal(c->user, "u");

@@ -2,6 +2,8 @@
 /* What the journal has said is on the disk survives the death of its process. */
 #include "journal/journal.h"
 
+#include "journal/devices.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -222,6 +224,49 @@ static void nobody_else_may_read_it(void **state)
     place_close(&place);
 }
 
+/* Writes one record of "a" at 10.0.0.1 and returns what is known of the device afterwards. */
+static int found_after(struct place *place, const char *step, const char *outcome, bool verified,
+                       struct device_record *record)
+{
+    struct journal *journal = journal_there(place);
+    struct journal_target target = target_at("a", step, outcome);
+    strcpy(target.address, "10.0.0.1:22");
+    strcpy(target.serial, "0xe1");
+    strcpy(target.machine, "armv7l");
+    strcpy(target.image_id, verified ? "c0ffee" : "");
+    target.verified = verified;
+    target.write_sent = strcmp(step, "write") == 0;
+    journal_put(journal, "run-1", &target, NULL, NULL);
+    journal_close(journal); /* waits for the write */
+    uv_run(&place->loop, UV_RUN_DEFAULT);
+    struct error err = {0};
+    journal = journal_there(place);
+    assert_int_equal(devices_find(journal, "a", "10.0.0.2:22", record, &err), 0);
+    assert_int_equal(devices_find(journal, "b", "10.0.0.1:22", record, &err), 0);
+    int found = devices_find(journal, "a", "10.0.0.1:22", record, &err);
+    journal_close(journal);
+    return found;
+}
+
+static void what_a_device_was_flashed_with_is_known_until_it_is_written_to(void **state)
+{
+    (void)state;
+    struct place place;
+    struct device_record record;
+    place_open(&place);
+    assert_int_equal(found_after(&place, "done", "flashed", false, &record), 0);
+    assert_int_equal(found_after(&place, "prove", "", true, &record), 0);
+    assert_int_equal(found_after(&place, "done", "flashed", true, &record), 1);
+    assert_string_equal(record.image_id, "c0ffee");
+    assert_string_equal(record.serial, "0xe1");
+    assert_string_equal(record.machine, "armv7l");
+    assert_true(record.time > 0);
+    assert_int_equal(found_after(&place, "done", "unchanged", false, &record), 1);
+    assert_int_equal(found_after(&place, "done", "failed", true, &record), 1);
+    assert_int_equal(found_after(&place, "write", "", false, &record), 0);
+    place_close(&place);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +274,7 @@ int main(void)
         cmocka_unit_test(the_latest_run_with_something_left_is_found),
         cmocka_unit_test(what_was_promised_survives_sigkill),
         cmocka_unit_test(a_damaged_or_foreign_journal_is_refused),
+        cmocka_unit_test(what_a_device_was_flashed_with_is_known_until_it_is_written_to),
         cmocka_unit_test(nobody_else_may_read_it),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `if_used: keep`: a device that was last flashed with this very image, and still runs it, is left
+ * as it is, though it was used since. Whatever is in doubt is flashed. */
+#include "target/target_internal.h"
+
+#include "journal/devices.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+void target_device_address(const struct target_spec *spec, char *out, size_t size)
+{
+    snprintf(out, size, "%s:%u", spec->host, spec->port);
+}
+
+void target_keep_look_up(struct target *target)
+{
+    const struct target_spec *spec = target->status.spec;
+    if (target->env->journal == NULL || spec->if_used != IF_USED_KEEP || target->env->force)
+        return;
+    char address[300];
+    struct error err = {0};
+    struct device_record record;
+    target_device_address(spec, address, sizeof address);
+    int found = devices_find(target->env->journal, spec->name, address, &record, &err);
+    if (found < 0)
+        target_log(target, LOG_WARNING, "%s; it is flashed where it differs", err.text);
+    if (found > 0)
+        target->flashed_with = record;
+}
+
+/* Why the record does not speak for this device and image; NULL: it does. */
+static const char *record_objection(const struct target *target)
+{
+    const struct device_record *record = &target->flashed_with;
+    const struct target_facts *facts = &target->status.facts;
+    char image_id[2 * PROTOCOL_HASH_SIZE + 1];
+    sodium_bin2hex(image_id, sizeof image_id, store_info(target->env->store)->image_id,
+                   PROTOCOL_HASH_SIZE);
+    if (record->image_id[0] == '\0')
+        return "no flash of it is on record";
+    if (strcmp(record->image_id, image_id) != 0)
+        return "it was last flashed with another image";
+    if (strcmp(record->serial, facts->disk_serial) != 0)
+        return "its disk is another one than was flashed";
+    if (strcmp(record->machine, target->deployed.machine) != 0)
+        return "it is another machine than was flashed";
+    return NULL;
+}
+
+/* Blocks of the image that are not zeros, by chance. */
+static void choose_samples(const struct store *store, struct reach_config *config)
+{
+    uint32_t count = store_info(store)->block_count;
+    for (unsigned tries = 0; tries < 1000 && config->sample_count < TRANSFER_SAMPLES; tries++) {
+        uint32_t index = randombytes_uniform(count);
+        if (store_entry(store, index)->wire_size > 0)
+            config->samples[config->sample_count++] = index;
+    }
+}
+
+static void keep_callback(const struct reach_result *result, void *arg)
+{
+    struct target *target = arg;
+    target->reach = NULL;
+    if (target->step != STEP_KEEP)
+        return; /* it is being backed out meanwhile */
+    if (result->verdict == REACH_PROVEN) {
+        snprintf(target->status.proof, sizeof target->status.proof, "%s", result->proof);
+        target_log(target, LOG_INFO, "kept as it is (if_used: keep): %s", result->proof);
+        target_back_out(target, OUTCOME_UNCHANGED, NULL);
+        return;
+    }
+    target_log(target, LOG_INFO, "not kept: %s", result->error.text);
+    target_set_step(target, STEP_BEGIN);
+}
+
+void target_enter_keep(struct target *target)
+{
+    const struct target_spec *spec = target->status.spec;
+    bool wanted = spec->if_used == IF_USED_KEEP && !target->env->force && !target->resumed;
+    if (!wanted || target->link == NULL) {
+        target_set_step(target, STEP_BEGIN);
+        return;
+    }
+    const char *objection = record_objection(target);
+    if (objection != NULL) {
+        target_log(target, LOG_INFO, "not kept: %s", objection);
+        target_set_step(target, STEP_BEGIN);
+        return;
+    }
+    struct reach_config config = {
+        .loop = target->env->loop,
+        .store = target->env->store,
+        .still = true,
+        .boot_id_before = "",
+        .disk = target->status.facts.disk,
+        .use_sudo = spec->become == BECOME_SUDO,
+        .health = spec->health,
+        .timeout = spec->transfer_timeout,
+        .health_timeout = spec->transfer_timeout,
+    };
+    choose_samples(target->env->store, &config);
+    target->reach = reach_start(target->link, &config, keep_callback, target);
+    if (target->reach == NULL)
+        target_set_step(target, STEP_BEGIN);
+}
