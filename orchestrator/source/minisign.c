@@ -3,6 +3,7 @@
 
 #include "source/beside.h"
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,6 +36,15 @@ static char *next_line(char **text)
     return line;
 }
 
+/* As minisign does it: a little-endian number, without leading zeros. */
+static void key_id_print(const uint8_t id[8], char out[17])
+{
+    uint64_t number = 0;
+    for (unsigned i = 8; i-- > 0;)
+        number = number << 8 | id[i];
+    snprintf(out, 17, "%" PRIX64, number);
+}
+
 static bool key_decode(struct minisign *minisign, const char *text)
 {
     uint8_t raw[ALGORITHM + sizeof minisign->key_id + sizeof minisign->key];
@@ -42,8 +52,7 @@ static bool key_decode(struct minisign *minisign, const char *text)
         return false;
     memcpy(minisign->key_id, raw + ALGORITHM, sizeof minisign->key_id);
     memcpy(minisign->key, raw + ALGORITHM + sizeof minisign->key_id, sizeof minisign->key);
-    for (unsigned i = 0; i < 8; i++) /* the id is a little-endian number */
-        snprintf(minisign->key_name + i * 2, 3, "%02X", minisign->key_id[7 - i]);
+    key_id_print(minisign->key_id, minisign->key_name);
     return true;
 }
 
@@ -99,10 +108,10 @@ int minisign_signature(struct minisign *minisign, const char *name, char *text, 
         (memcmp(raw, "ED", ALGORITHM) != 0 && memcmp(raw, "Ed", ALGORITHM) != 0))
         return malformed(name, "its second line is no signature", err);
     if (memcmp(raw + ALGORITHM, minisign->key_id, sizeof minisign->key_id) != 0) {
-        const uint8_t *id = raw + ALGORITHM;
-        error_set(err, ERROR_USAGE,
-                  "%.200s is by another key: %02X%02X%02X%02X%02X%02X%02X%02X instead of %s", name,
-                  id[7], id[6], id[5], id[4], id[3], id[2], id[1], id[0], minisign->key_name);
+        char other[17];
+        key_id_print(raw + ALGORITHM, other);
+        error_set(err, ERROR_USAGE, "%.200s is by another key: %s instead of %s", name, other,
+                  minisign->key_name);
         return error_remedy(err, "give the signer's key; do not trust the image otherwise");
     }
     if (raw[1] == 'd') {
