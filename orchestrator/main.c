@@ -11,6 +11,7 @@
 #include "report/past.h"
 #include "report/plain.h"
 #include "report/screen.h"
+#include "run/meter.h"
 #include "run/start.h"
 
 #include <locale.h>
@@ -242,6 +243,7 @@ static int flash_selected(const struct options *options, const struct earlier *e
 
     uv_loop_t *loop = uv_default_loop();
     struct policy_set *policies = policy_set_new(loop);
+    struct meter *meter = meter_start(loop);
     struct diagnostics mistakes = {0};
     int code = EXIT_USAGE;
     if (reports != NULL && policies != NULL &&
@@ -251,6 +253,7 @@ static int flash_selected(const struct options *options, const struct earlier *e
         fprintf(stderr, "%s\n", mistakes.texts[i]);
     diagnostics_free(&mistakes);
     policy_set_free(policies);
+    meter_stop(meter);
     uv_run(loop, UV_RUN_DEFAULT);
     agent_files_free(files);
     free(reports);

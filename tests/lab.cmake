@@ -23,3 +23,8 @@ fleetflash_lab_test(guards TIMEOUT 900)
 fleetflash_lab_test(after TIMEOUT 900)
 fleetflash_lab_test(nightly TIMEOUT 600)
 fleetflash_lab_test(terminal TIMEOUT 300 LABELS sanitized)
+
+# The benchmark's short form: no figures, only that it runs and that all disks are right.
+add_test(NAME lab_bench COMMAND ${CMAKE_CURRENT_LIST_DIR}/bench/bench --short)
+set_tests_properties(lab_bench PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 180 RUN_SERIAL ON LABELS "lab"
+  ENVIRONMENT "FLEETFLASH=${CMAKE_BINARY_DIR}/bin/fleetflash")
