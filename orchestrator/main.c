@@ -3,6 +3,7 @@
 #include "base/directory.h"
 #include "cli/list.h"
 #include "cli/options.h"
+#include "import.h"
 #include "journal/history.h"
 #include "journal/journal.h"
 #include "policy/policy.h"
@@ -12,6 +13,7 @@
 #include "report/plain.h"
 #include "report/screen.h"
 #include "run/meter.h"
+#include "run/reset_command.h"
 #include "run/start.h"
 
 #include <locale.h>
@@ -22,7 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2, EXIT_BUSY = 4 };
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_BUSY = 4 };
 
 static int complain(const struct error *err)
 {
@@ -409,12 +411,47 @@ static int command_policy(const struct options *options)
     return code;
 }
 
+static int command_import(const struct options *options)
+{
+    struct diagnostics mistakes = {0};
+    char *yaml = import_file(options->file, &mistakes);
+    for (size_t i = 0; i < mistakes.count; i++)
+        fprintf(stderr, "%s\n", mistakes.texts[i]);
+    diagnostics_free(&mistakes);
+    bool printed = yaml != NULL && fputs(yaml, stdout) >= 0 && fflush(stdout) == 0;
+    if (yaml != NULL && !printed)
+        fprintf(stderr, "fleetflash: cannot write to stdout\n");
+    free(yaml);
+    return printed ? 0 : EXIT_USAGE;
+}
+
+static int command_reset(const struct options *options)
+{
+    struct inventory *inventory = load_inventory(options);
+    if (inventory == NULL)
+        return EXIT_USAGE;
+    struct reset_command command = {
+        .loop = uv_default_loop(),
+        .inventory = inventory,
+        .target = options->target,
+        .state_dir = options->state_dir,
+        .quiet = options->verbosity < 0,
+    };
+    struct error err;
+    int code = reset_command(&command, &err);
+    if (code < 0) {
+        code = complain(&err);
+        if (err.cls != ERROR_USAGE && err.cls != ERROR_BUSY)
+            code = EXIT_FAILED;
+    }
+    inventory_free(inventory);
+    return code;
+}
+
 static int command_unsupported(const struct options *options)
 {
     static const char *const names[COMMAND_COUNT] = {
         [COMMAND_LOCAL] = "--local",
-        [COMMAND_IMPORT] = "inventory import",
-        [COMMAND_RESET] = "reset",
         [COMMAND_RECOVERY_IMAGE] = "recovery image",
         [COMMAND_RECOVERY_SCRIPT] = "recovery script",
     };
@@ -444,6 +481,10 @@ static int run_command(const struct options *options)
     case COMMAND_HISTORY:
     case COMMAND_SHOW:
         return command_past(options);
+    case COMMAND_IMPORT:
+        return command_import(options);
+    case COMMAND_RESET:
+        return command_reset(options);
     default:
         return command_unsupported(options);
     }

@@ -78,7 +78,7 @@ static const struct option_info options[] = {
     {OPTION_REPORT, "report", 0, "FILE", true,
      RUNS, GROUP_OUTPUT, ".json .xml .html"},
     {OPTION_STATE_DIR, "state-dir", 0, "DIR", false,
-     RUNS | PAST, GROUP_OUTPUT, "runs' journal"},
+     RUNS | PAST | COMMAND_BIT(COMMAND_RESET), GROUP_OUTPUT, "runs' journal"},
     {OPTION_CACHE_DIR, "cache-dir", 0, "DIR", false,
      RUNS, GROUP_OUTPUT, "decoded images"},
     {OPTION_NO_CACHE, "no-cache", 0, NULL, false,

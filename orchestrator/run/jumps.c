@@ -284,6 +284,11 @@ const char *jumps_key(const struct jumps *jumps, size_t target)
     return jumps->nodes[target].key;
 }
 
+const struct target_spec *jumps_spec(const struct jumps *jumps, size_t target)
+{
+    return jumps->nodes[target].spec;
+}
+
 size_t jumps_gates(const struct jumps *jumps, size_t target, const size_t **gates)
 {
     *gates = jumps->nodes[target].gates;

@@ -29,6 +29,9 @@ struct jumps *jumps_find(uv_loop_t *loop, const struct jumps_target *targets, si
  * longer than 2 KiB. */
 const char *jumps_key(const struct jumps *jumps, size_t target);
 
+/* The target, as it was given. */
+const struct target_spec *jumps_spec(const struct jumps *jumps, size_t target);
+
 /* The targets that this one is reached through (jump hosts of jump hosts too). */
 size_t jumps_gates(const struct jumps *jumps, size_t target, const size_t **gates);
 

@@ -2,7 +2,7 @@
 /* One run for a device: a lock file for each (address, port, jump host) in the state directory,
  * held by flock so that a killed run lets go by itself. The address is what ssh's configuration
  * makes of the name, so that two names of a device have one lock. The file tells who holds it. */
-#include "run/run_internal.h"
+#include "run/locks.h"
 
 #include "base/directory.h"
 
@@ -39,7 +39,7 @@ static void lock_path(char *out, size_t size, const char *folder, const char *ke
     snprintf(out, size, "%s/%s-%s.lock", folder, name, hex);
 }
 
-static int lock_take(const struct run *run, const struct target_spec *spec, const char *path,
+static int lock_take(const char *holder_name, const struct target_spec *spec, const char *path,
                      struct error *err)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -64,7 +64,8 @@ static int lock_take(const struct run *run, const struct target_spec *spec, cons
     time_t now = time(NULL);
     struct tm when;
     localtime_r(&now, &when);
-    int size = snprintf(text, sizeof text, "run %s (process %d) since ", run->id, (int)getpid());
+    int size =
+        snprintf(text, sizeof text - 32, "%s (process %d) since ", holder_name, (int)getpid());
     size += (int)strftime(text + size, sizeof text - (size_t)size, "%F %T\n", &when);
     if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)size, 0) != size) {
         close(fd);
@@ -73,24 +74,25 @@ static int lock_take(const struct run *run, const struct target_spec *spec, cons
     return fd;
 }
 
-struct device_locks *device_locks_take(const struct run *run, struct error *err)
+struct device_locks *device_locks_take(const char *state_dir, const char *holder,
+                                       const struct jumps *jumps, size_t count, struct error *err)
 {
     char folder[3072];
-    snprintf(folder, sizeof folder, "%s/locks", run->config.state_dir);
+    snprintf(folder, sizeof folder, "%s/locks", state_dir);
     if (directory_make(folder, err) != 0) {
         error_remedy(err, "choose another with --state-dir");
         return NULL;
     }
     struct device_locks *locks = calloc(1, sizeof *locks);
-    if (locks == NULL || (locks->fds = calloc(run->count, sizeof *locks->fds)) == NULL) {
+    if (locks == NULL || (locks->fds = calloc(count + 1, sizeof *locks->fds)) == NULL) {
         free(locks);
         error_set(err, ERROR_IO, "out of memory");
         return NULL;
     }
-    for (size_t i = 0; i < run->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         char path[4096];
-        lock_path(path, sizeof path, folder, jumps_key(run->jumps, i));
-        int fd = lock_take(run, run->statuses[i]->spec, path, err);
+        lock_path(path, sizeof path, folder, jumps_key(jumps, i));
+        int fd = lock_take(holder, jumps_spec(jumps, i), path, err);
         if (fd < 0) {
             device_locks_free(locks);
             return NULL;

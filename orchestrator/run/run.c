@@ -386,6 +386,14 @@ static int run_find_jumps(struct run *run, struct error *err)
     return run->jumps != NULL ? 0 : -1;
 }
 
+static int run_lock_devices(struct run *run, struct error *err)
+{
+    char holder[PROTOCOL_RUN_ID_MAX + 8];
+    snprintf(holder, sizeof holder, "run %s", run->id);
+    run->locks = device_locks_take(run->config.state_dir, holder, run->jumps, run->count, err);
+    return run->locks != NULL ? 0 : -1;
+}
+
 struct run *run_new(const struct run_config *config, struct error *err)
 {
     struct run *run = calloc(1, sizeof *run);
@@ -411,8 +419,8 @@ struct run *run_new(const struct run_config *config, struct error *err)
     /* Before there are signals to look after: ^C ends the program while ssh is asked. */
     bool known = run_find_jumps(run, err) == 0;
     signals_start(run);
-    if (!known || (!config->check && ((run->locks = device_locks_take(run, err)) == NULL ||
-                                      run_journal_begin(run, err) != 0))) {
+    if (!known ||
+        (!config->check && (run_lock_devices(run, err) != 0 || run_journal_begin(run, err) != 0))) {
         run->done = run->count;
         for (size_t i = 0; i < run->count; i++)
             target_free(run->targets[i]);

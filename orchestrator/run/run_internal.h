@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of the run: shared by run.c (its life), waves.c (whose turn it is), ask.c (plan and
- * confirmation) and locks.c. Nobody else includes this. */
+/* Inside of the run: shared by run.c (its life), waves.c (whose turn it is) and ask.c (plan and
+ * confirmation). Nobody else includes this. */
 #ifndef RUN_RUN_INTERNAL_H
 #define RUN_RUN_INTERNAL_H
 
 #include "policy/local.h"
 #include "run/jumps.h"
+#include "run/locks.h"
 #include "run/passage.h"
 #include "run/start.h"
 #include "target/target.h"
-
-struct device_locks;
 
 struct run {
     struct run_config config;
@@ -84,10 +83,5 @@ bool ask_line(struct run *run, const char *question,
 void ask_cancel(struct run *run);
 /* Every selected target whose new host key nobody vouches for: a message each, and their number. */
 size_t ask_untrusted(struct run *run);
-
-/* locks.c: one run for a device; needs the jumps. NULL and ERROR_BUSY with who holds it, or
- * ERROR_IO. */
-struct device_locks *device_locks_take(const struct run *run, struct error *err);
-void device_locks_free(struct device_locks *locks);
 
 #endif
