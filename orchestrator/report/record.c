@@ -52,6 +52,18 @@ static json_t *record_states(const struct target_status *target)
     return seconds;
 }
 
+static json_t *record_timeline(const struct target_status *target)
+{
+    json_t *timeline = json_array();
+    for (unsigned i = 0; i < target->span_count; i++) {
+        const struct state_span *span = &target->spans[i];
+        json_array_append_new(
+            timeline, json_pack("{s:s, s:o, s:o}", "state", target_state_name(span->state), "start",
+                                record_time(span->from_ms), "end", record_time(span->to_ms)));
+    }
+    return timeline;
+}
+
 static json_t *record_disk(const struct target_facts *facts)
 {
     if (!facts->known)
@@ -73,13 +85,14 @@ json_t *record_target(const struct target_status *target)
         record_text(target_outcome_name(target->outcome)), "state",
         target->started ? record_text(target_state_name(target->state)) : json_null(), "error",
         record_error(&target->error), "damage", target_damage_name(target->damage));
-    json_t *work = json_pack(
-        "{s:s, s:o, s:I, s:I, s:I, s:i, s:o, s:o, s:o}", /* what was done */
-        "mode", flash_mode_name(target->mode), "mode_reason", record_text(target->mode_reason),
-        "bytes_sent", (json_int_t)target->bytes_sent, "bytes_written",
-        (json_int_t)target->bytes_written, "bytes_skipped", (json_int_t)target->bytes_skipped,
-        "attempts", (int)target->attempts, "start", record_time(target->started_ms), "end",
-        record_time(target->ended_ms), "seconds", record_states(target));
+    json_t *work =
+        json_pack("{s:s, s:o, s:I, s:I, s:I, s:i, s:o, s:o, s:o, s:o}", /* what was done */
+                  "mode", flash_mode_name(target->mode), "mode_reason",
+                  record_text(target->mode_reason), "bytes_sent", (json_int_t)target->bytes_sent,
+                  "bytes_written", (json_int_t)target->bytes_written, "bytes_skipped",
+                  (json_int_t)target->bytes_skipped, "attempts", (int)target->attempts, "start",
+                  record_time(target->started_ms), "end", record_time(target->ended_ms), "seconds",
+                  record_states(target), "timeline", record_timeline(target));
     json_t *proof =
         json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", /* what it is and was */
                   "model", record_text(target->facts.model), "boot_id_before",

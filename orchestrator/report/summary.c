@@ -92,19 +92,25 @@ static void print_text(const struct summary *summary, enum colour colour, unsign
     fputc('\n', summary->out);
 }
 
+bool summary_headline(const struct run_view *run, char *out, size_t out_size)
+{
+    struct summary summary = {.run = run};
+    const struct fleet *fleet = &summary.fleet;
+    fleet_count(run, &summary.fleet);
+    if (is_check(&summary)) {
+        headline_check(&summary, out, out_size);
+        return fleet->outcomes[OUTCOME_FAILED] == 0;
+    }
+    headline_flash(&summary, out, out_size);
+    return fleet->outcomes[OUTCOME_FAILED] + fleet->outcomes[OUTCOME_NOT_STARTED] +
+               fleet->outcomes[OUTCOME_NONE] ==
+           0;
+}
+
 static void print_headline(const struct summary *summary)
 {
     char sentence[400];
-    const struct fleet *fleet = &summary->fleet;
-    bool good = fleet->outcomes[OUTCOME_FAILED] + fleet->outcomes[OUTCOME_NOT_STARTED] +
-                    fleet->outcomes[OUTCOME_NONE] ==
-                0;
-    if (is_check(summary)) {
-        headline_check(summary, sentence, sizeof sentence);
-        good = fleet->outcomes[OUTCOME_FAILED] == 0;
-    } else {
-        headline_flash(summary, sentence, sizeof sentence);
-    }
+    bool good = summary_headline(summary->run, sentence, sizeof sentence);
     print_text(summary, good ? COLOUR_GREEN : COLOUR_RED, 0, 2, sentence);
     if (summary->run->interrupted)
         print_text(summary, COLOUR_YELLOW, 0, 2, "The run was interrupted.");
@@ -116,23 +122,22 @@ static void print_headline(const struct summary *summary)
 
 /* --- what went wrong ---------------------------------------------------------------------- */
 
-static bool is_trouble(const struct summary *summary, const struct target_status *target)
+bool summary_is_trouble(const struct run_view *run, const struct target_status *target)
 {
-    if (target->outcome == OUTCOME_NOT_STARTED && is_check(summary))
+    if (target->outcome == OUTCOME_NOT_STARTED && strcmp(run->command, "check") == 0)
         return false;
     return target->outcome == OUTCOME_FAILED || target->outcome == OUTCOME_SKIPPED ||
            target->outcome == OUTCOME_NOT_STARTED;
 }
 
-static bool same_trouble(const struct target_status *a, const struct target_status *b)
+bool summary_same_trouble(const struct target_status *a, const struct target_status *b)
 {
     return a->outcome == b->outcome && a->damage == b->damage && a->state == b->state &&
            strcmp(a->error.text, b->error.text) == 0 &&
            strcmp(a->error.remedy, b->error.remedy) == 0;
 }
 
-/* How far it got and what that means for the device. */
-static void trouble_text(const struct target_status *target, char *out, size_t out_size)
+void summary_meaning(const struct target_status *target, char *out, size_t out_size)
 {
     static const char *const meaning[] = {
         [DAMAGE_NONE] = "its old system was left as it was",
@@ -155,8 +160,8 @@ static void trouble_names(const struct summary *summary, size_t first, bool *don
     const struct run_view *run = summary->run;
     size_t count = 0;
     for (size_t i = first; i < run->target_count; i++) {
-        if (done[i] || !is_trouble(summary, run->targets[i]) ||
-            !same_trouble(run->targets[i], run->targets[first]))
+        if (done[i] || !summary_is_trouble(run, run->targets[i]) ||
+            !summary_same_trouble(run->targets[i], run->targets[first]))
             continue;
         done[i] = true;
         fprintf(out, "%s%s", count++ > 0 ? ", " : "", run->targets[i]->spec->name);
@@ -172,7 +177,7 @@ static void print_trouble(const struct summary *summary, size_t first, bool *don
     if (stream == NULL)
         return;
     char meaning[160];
-    trouble_text(target, meaning, sizeof meaning);
+    summary_meaning(target, meaning, sizeof meaning);
     trouble_names(summary, first, done, stream);
     fprintf(stream, ": %s", meaning);
     fclose(stream);
@@ -203,7 +208,7 @@ static void print_troubles(const struct summary *summary)
     for (size_t k = 0; k < sizeof order / sizeof *order; k++) {
         for (size_t i = 0; i < run->target_count; i++) {
             if (!done[i] && run->targets[i]->outcome == order[k] &&
-                is_trouble(summary, run->targets[i]))
+                summary_is_trouble(run, run->targets[i]))
                 print_trouble(summary, i, done);
         }
     }

@@ -11,4 +11,16 @@
 void summary_print(const struct run_view *run, const struct paint *paint, unsigned width,
                    FILE *out);
 
+/* That one sentence; true when all went well. */
+bool summary_headline(const struct run_view *run, char *out, size_t out_size);
+
+/* Did something go wrong with it, or not happen at all? */
+bool summary_is_trouble(const struct run_view *run, const struct target_status *target);
+
+/* Is there the same to say of both? */
+bool summary_same_trouble(const struct target_status *a, const struct target_status *b);
+
+/* How far a troubled one got and what that means for the device. */
+void summary_meaning(const struct target_status *target, char *out, size_t out_size);
+
 #endif

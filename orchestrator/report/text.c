@@ -124,6 +124,27 @@ char *text_clean(const char *text, bool utf8, char *out, size_t out_size)
     return out;
 }
 
+void text_put_markup(FILE *out, const char *text)
+{
+    static const char *const entities[128] = {
+        ['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;", ['\''] = "&#39;"};
+    const char *at = text != NULL ? text : "";
+    while (*at != '\0') {
+        const char *start = at;
+        uint32_t code = text_next(&at);
+        if (code == '\n' || code == '\t' || code == '\r')
+            fputc(' ', out);
+        else if (code < 128 && entities[code] != NULL)
+            fputs(entities[code], out);
+        else if (code == TEXT_INVALID || is_control(code))
+            fprintf(out, "\\x%02x", code == TEXT_INVALID ? (unsigned char)*start : (unsigned)code);
+        else if (is_trickery(code) || (code & 0xfffe) == 0xfffe)
+            fprintf(out, "\\u%04x", (unsigned)code);
+        else
+            fwrite(start, 1, (size_t)(at - start), out);
+    }
+}
+
 char *text_valid(const char *text, char *out, size_t out_size)
 {
     size_t length = 0;

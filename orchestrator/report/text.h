@@ -41,6 +41,11 @@ char *text_clean(const char *text, bool utf8, char *out, size_t out_size);
  * itself; DEL, C1 controls and broken bytes become U+FFFD. Returns out. */
 char *text_valid(const char *text, char *out, size_t out_size);
 
+/* Prints text (NULL: nothing) for XML and HTML, in elements as well as in quoted attributes:
+ * cleaned as for a UTF-8 terminal, whatever the locale, without the characters that XML 1.0 does
+ * not know, and with & < > " ' as entities. */
+void text_put_markup(FILE *out, const char *text);
+
 /* Terminal columns of a cleaned text. */
 unsigned text_columns(const char *clean);
 

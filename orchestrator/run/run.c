@@ -2,7 +2,7 @@
 #include "run/run_internal.h"
 
 #include "base/clock.h"
-#include "report/json_report.h"
+#include "report/report_file.h"
 #include "run/notify.h"
 
 #include <errno.h>
@@ -27,6 +27,10 @@ void run_message(struct run *run, enum log_level level, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    if (level == LOG_ERROR && run->view.problem == NULL) {
+        snprintf(run->problem, sizeof run->problem, "%s", text);
+        run->view.problem = run->problem;
+    }
     RUN_TELL(run, message, level, text, (*o_)->arg);
 }
 

@@ -32,6 +32,7 @@ struct run_view {
     int exit_code;                 /* valid when ended */
     const char *halted;            /* why the rollout was halted, NULL: it was not */
     bool interrupted;
+    const char *problem;            /* the first error of the run as a whole, NULL: none */
     const struct store_info *store; /* NULL until the image is checked */
     /* reading the image */
     uint64_t image_bytes_done, image_bytes_total, image_decoded;

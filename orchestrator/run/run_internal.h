@@ -43,6 +43,7 @@ struct run {
     bool check_failed;   /* --check: some target would fail */
     uv_timer_t ending;   /* lets the stack unwind before the run is taken down */
     char halt_reason[200];
+    char problem[700]; /* the first error that was told */
 };
 
 /* For each observer that has the callback. */

@@ -5,6 +5,24 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Less between two spans of one state is none. */
+#define SPAN_GAP_MS 50u
+
+void status_spend(struct target_status *status, uint64_t milliseconds, uint64_t now_ms)
+{
+    uint64_t from_ms = now_ms - milliseconds;
+    struct state_span *last =
+        status->span_count > 0 ? &status->spans[status->span_count - 1] : NULL;
+    status->state_ms[status->state] += milliseconds;
+    if (milliseconds == 0)
+        return;
+    if (last != NULL && (status->span_count == STATUS_SPANS_MAX ||
+                         (last->state == status->state && from_ms <= last->to_ms + SPAN_GAP_MS)))
+        last->to_ms = now_ms;
+    else
+        status->spans[status->span_count++] = (struct state_span){status->state, from_ms, now_ms};
+}
+
 const char *target_state_name(enum target_state state)
 {
     static const char *const names[STATE_COUNT] = {"probe",  "transfer", "verify",

@@ -42,6 +42,13 @@ enum target_damage {
 
 #define STATUS_PARTITIONS_MAX 24u
 #define STATUS_WARNINGS_MAX   8u
+#define STATUS_SPANS_MAX      32u
+
+/* A time spent in one state without a break; Unix time in ms. */
+struct state_span {
+    enum target_state state;
+    uint64_t from_ms, to_ms;
+};
 
 /* What the agent told of the device (FACTS), as far as people and rules need it. */
 struct target_facts {
@@ -90,12 +97,18 @@ struct target_status {
     uint64_t bytes_skipped; /* of the image, already on the disk */
     unsigned attempts;      /* connections made for the flash itself, 1 when all went well */
     uint64_t state_ms[STATE_COUNT];
+    unsigned span_count; /* the first ones, in their order, of which state_ms is the sum */
+    struct state_span spans[STATUS_SPANS_MAX];
     uint64_t started_ms, ended_ms; /* Unix time in ms, 0: not yet */
 
     uint32_t blocks_done, blocks_total; /* of the present pass */
     double rate;                        /* bytes per second of image, smoothed */
     uint64_t remaining_ms;              /* of the present pass, UINT64_MAX: not known */
 };
+
+/* Milliseconds just spent in the present state, until now_ms (Unix time in ms). When the spans are
+ * used up, the last one grows. */
+void status_spend(struct target_status *status, uint64_t milliseconds, uint64_t now_ms);
 
 const char *target_state_name(enum target_state state);
 const char *target_outcome_name(enum target_outcome outcome);

@@ -117,7 +117,7 @@ static void state_account(struct target *target)
 {
     uint64_t now = uv_now(target->env->loop);
     if (target->state_since != 0 && target->step != STEP_PROBED)
-        target->status.state_ms[target->status.state] += now - target->state_since;
+        status_spend(&target->status, now - target->state_since, clock_unix_ms());
     target->state_since = now;
 }
 

@@ -7,6 +7,7 @@ the time, and has a service that the policy must stop."""
 import json
 import os
 import sys
+import xml.etree.ElementTree
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
@@ -44,7 +45,8 @@ def main():
             "mode": modes[d], "services": POLICY[d.kind],
             "after": {"host_key": fingerprint, "user": "root"}})
         report = lab.dir / "report.json"
-        p = lab.fleetflash("-i", inventory, "--yes", "--json", "--report", report,
+        page, suites = lab.dir / "report.html", lab.dir / "report.xml"
+        p = lab.fleetflash("-i", inventory, "--yes", "--json", "--report", report, "--report", page, "--report", suites,
                            lab.image("busybox", "mbr-boot", "new"))
         print(p.stderr, flush=True)
         check("exit code 0", p.returncode == 0, p.stdout + console_ends(lab.devices))
@@ -55,6 +57,14 @@ def main():
             check(f"{d.name}: flashed in {t['mode']} mode, as asked", t["mode"] == modes[d])
             check(f"{d.name}: boot ids in the report are the real ones",
                   t["boot_id_before"] == before[d.name] and t["boot_id_after"] == d.boot_id(), str(t))
+            spans = [s["state"] for s in t["timeline"]]
+            check(f"{d.name}: its timeline goes from the probe to the proof",
+                  spans[0] == "probe" and spans[-1] == "reachability" and "transfer" in spans, str(t["timeline"]))
+        tests = xml.etree.ElementTree.parse(suites).getroot()
+        check("in the JUnit report each device has passed",
+              sorted(c.get("name") for c in tests.iterfind("testsuite[@name='wave 1']/testcase")) == sorted(before)
+              and tests.get("failures") == tests.get("errors") == tests.get("skipped") == "0", suites.read_text())
+        check("the page has a bar for each device", page.read_text().count('class="track"') == len(before))
         events = [json.loads(line) for line in p.stdout.splitlines()]
         check("the events are one JSON object a line", events[0]["event"] == "run_started" and
               events[-1]["event"] == "run_ended" and events[-1]["exit_code"] == 0, p.stdout[:2000])

@@ -130,6 +130,93 @@ void fake_ended(struct fake *fake, uint64_t milliseconds, int exit_code)
     fake->run.exit_code = exit_code;
 }
 
+/* Lets the target be in the states up to `last`, each as long as it takes with this one. */
+static void live(struct fake *fake, size_t index, uint64_t start_ms, enum target_state last)
+{
+    static const unsigned seconds[STATE_COUNT] = {3, 41, 2, 26, 4, 33};
+    struct target_status *target = &fake->targets[index];
+    uint64_t now = FAKE_STARTED + start_ms;
+    target->started_ms = now;
+    for (int i = 0; i <= (int)last; i++) {
+        uint64_t spent = seconds[i] * (800 + index * 37 % 400);
+        target->state = (enum target_state)i;
+        now += spent;
+        status_spend(target, spent, now);
+    }
+    target->ended_ms = now;
+}
+
+static void fail_in(struct fake *fake, size_t index, enum target_state state,
+                    enum target_damage damage, const char *text, const char *remedy)
+{
+    struct target_status *target = &fake->targets[index];
+    uint64_t started = target->started_ms;
+    uint64_t ended = target->ended_ms;
+    fake_failed(fake, index, text, remedy);
+    target->state = state;
+    target->damage = damage;
+    target->started_ms = started;
+    target->ended_ms = ended;
+}
+
+static void roll_out_one(struct fake *fake, size_t i)
+{
+    struct target_status *target = &fake->targets[i];
+    uint64_t start = i < 3 ? 500 : i < 15 ? 125000 + i % 3 * 900 : 245000;
+    fake_facts(fake, i);
+    target->wave = i < 3 ? 0 : i < 19 ? 1 : 2;
+    fake->specs[i].group = i < 3 ? "canary" : i < 19 ? "lab" : "field";
+    if (i == 6 || i == 9) {
+        live(fake, i, start, STATE_REACHABILITY);
+        fail_in(fake, i, STATE_REACHABILITY, DAMAGE_LOST,
+                "it did not come back within 5m after its reboot: no answer on port 22",
+                "look at its console and power; its disk was written and read back whole");
+    } else if (i == 11) {
+        live(fake, i, start, STATE_COMMIT);
+        fail_in(
+            fake, i, STATE_COMMIT, DAMAGE_INCOMPLETE,
+            "the disk reports I/O errors: 3 of 16384 blocks could not be written (sector 1843200)",
+            "keep it powered, exchange nothing, and say fleetflash --resume");
+    } else if (i == 13) {
+        live(fake, i, start, STATE_PROBE);
+        fail_in(fake, i, STATE_PROBE, DAMAGE_NONE, "10.0.0.24 port 22: no route to host",
+                "is it switched on and on this network?");
+        fake->targets[i].facts = (struct target_facts){.known = false};
+    } else if (i == 14) {
+        live(fake, i, start, STATE_PROBE);
+        target->started = true;
+        target->outcome = OUTCOME_SKIPPED;
+        error_set(&target->error, ERROR_VETO, "a test is running on it: <nightly & friends>");
+    } else if (i >= 18) {
+        target->outcome = OUTCOME_NOT_STARTED;
+        error_set(&target->error, ERROR_CANCELLED, "the rollout was halted before its turn came");
+    } else if (i == 5) {
+        live(fake, i, start, STATE_TRANSFER);
+        target->started = true;
+        target->outcome = OUTCOME_UNCHANGED;
+        target->mode = MODE_UNCHANGED;
+    } else {
+        uint64_t ended;
+        live(fake, i, start, STATE_REACHABILITY);
+        ended = target->ended_ms;
+        fake_flashed(fake, i);
+        target->started_ms = FAKE_STARTED + start;
+        target->ended_ms = ended;
+    }
+}
+
+struct fake *fake_rollout(void)
+{
+    struct fake *fake = fake_new(24);
+    fake_image(fake);
+    for (size_t i = 0; i < 24; i++)
+        roll_out_one(fake, i);
+    fake->run.wave_count = 3;
+    fake->run.halted = "in wave 2 4 devices failed, 1 are allowed";
+    fake_ended(fake, 372250, 3);
+    return fake;
+}
+
 int fake_file(void)
 {
     return memfd_create("report", MFD_CLOEXEC);

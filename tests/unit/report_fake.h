@@ -32,6 +32,10 @@ void fake_facts(struct fake *fake, size_t index);
 void fake_flashed(struct fake *fake, size_t index);
 void fake_failed(struct fake *fake, size_t index, const char *text, const char *remedy);
 
+/* A big run to look at and to test with: three waves, 24 devices, most outcomes, failures with
+ * reason and remedy, a timeline for each; halted, exit 3. */
+struct fake *fake_rollout(void);
+
 /* The run ended after that many ms. */
 void fake_ended(struct fake *fake, uint64_t milliseconds, int exit_code);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* --report FILE.json: what it says, how it gets there, and that docs/report.md lists each name. */
-#include "report/json_report.h"
+#include "report/report_file.h"
 #include "report_fake.h"
 
 #include <errno.h>
@@ -47,7 +47,9 @@ static struct fake *ended_run(void)
     fake_image(fake);
     fake_facts(fake, 0);
     fake_flashed(fake, 0);
-    fake->targets[0].state_ms[STATE_TRANSFER] = 1500;
+    fake->targets[0].state = STATE_TRANSFER;
+    status_spend(&fake->targets[0], 1500, FAKE_STARTED + 2500);
+    fake->targets[0].state = STATE_REACHABILITY;
     strcpy(fake->targets[0].host_fingerprint, "SHA256:abc");
     fake_failed(fake, 1, "no answer from \xff\x1b", "power?");
     fake_ended(fake, 75250, 1);
@@ -85,6 +87,10 @@ static void test_content(void **state)
     assert_true(json_is_null(at(good, "error")));
     assert_int_equal(json_integer_value(at(good, "bytes_written")), 600 << 20);
     assert_float_equal(json_real_value(at(at(good, "seconds"), "transfer")), 1.5, 0.0001);
+    const json_t *span = json_array_get(at(good, "timeline"), 0);
+    assert_string_equal(json_string_value(at(span, "state")), "transfer");
+    assert_string_equal(json_string_value(at(span, "start")), "2026-11-20T23:01:06.123Z");
+    assert_string_equal(json_string_value(at(span, "end")), "2026-11-20T23:01:07.623Z");
     assert_string_equal(json_string_value(at(at(good, "disk"), "model")), "SC32G");
     assert_string_equal(json_string_value(at(good, "host_key_before")), "SHA256:abc");
     const json_t *bad = json_array_get(at(run, "targets"), 1);
@@ -104,6 +110,29 @@ static size_t files_in(const char *folder)
     assert_int_equal(fscanf(pipe, "%u", &count), 1);
     pclose(pipe);
     return count;
+}
+
+/* Spans of one state that follow each other are one; when there are too many, the last one grows.
+ */
+static void test_spans(void **state)
+{
+    (void)state;
+    struct target_status status = {.state = STATE_PROBE};
+    status_spend(&status, 500, 1000);
+    status_spend(&status, 500, 1500);
+    assert_int_equal(status.span_count, 1);
+    status_spend(&status, 100, 9000); /* after a pause */
+    assert_int_equal(status.span_count, 2);
+    assert_int_equal(status.spans[0].to_ms, 1500);
+    assert_int_equal(status.spans[1].from_ms, 8900);
+    for (unsigned i = 0; i < 3 * STATUS_SPANS_MAX; i++) {
+        status.state = i % 2 == 0 ? STATE_TRANSFER : STATE_PROBE;
+        status_spend(&status, 10, 10000 + 10 * i);
+    }
+    assert_int_equal(status.span_count, STATUS_SPANS_MAX);
+    assert_int_equal(status.spans[STATUS_SPANS_MAX - 1].to_ms,
+                     10000 + 10 * (3 * STATUS_SPANS_MAX - 1));
+    assert_int_equal(status.state_ms[STATE_TRANSFER], 15 * STATUS_SPANS_MAX);
 }
 
 /* The old report is replaced as a whole, links are followed, nothing else is left. */
@@ -145,8 +174,7 @@ static void test_refused_before_the_run(void **state)
 {
     struct place *place = *state;
     char path[160];
-    assert_refused("run.xml", "not in this version");
-    assert_refused("/tmp/run.HTML", "not in this version");
+    assert_refused("run.txt", "not known");
     assert_refused("report", "not known");
     assert_refused("/tmp/x.json/report", "not known");
     assert_refused("/dev/null", "not known");
@@ -246,6 +274,7 @@ int main(void)
     setlocale(LC_ALL, "C.UTF-8");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_content, set_up, tear_down),
+        cmocka_unit_test(test_spans),
         cmocka_unit_test_setup_teardown(test_replaced, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused_before_the_run, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_write_fails, set_up, tear_down),
