@@ -13,7 +13,7 @@ fleetflash_lab_test(lab TIMEOUT 300)
 fleetflash_lab_test(fleet TIMEOUT 900)
 fleetflash_lab_test(arm64 TIMEOUT 1200)
 fleetflash_lab_test(fence TIMEOUT 900)
-# test_stacks_flash.py boots 13 boards at once and is run by hand (tests/lab/README.md).
+fleetflash_lab_test(stacks_flash TIMEOUT 900)
 fleetflash_lab_test(many TIMEOUT 900)
 fleetflash_lab_test(resume TIMEOUT 900)
 fleetflash_lab_test(refusals TIMEOUT 600)

@@ -26,6 +26,7 @@ import arm64
 import images
 import network
 import roots
+import volumes
 from cache import HERE
 from device import Device
 
@@ -92,7 +93,8 @@ class Lab:
 
     def device(self, name, **kw):
         """A new device, not yet switched on. See Device for the parameters."""
-        kind = arm64.Arm64Device if kw.get("kind") == "arm64" else Device
+        kind = (arm64.Arm64Device if kw.get("kind") == "arm64" else
+                volumes.VolumeDevice if kw.get("stack") in volumes.STACKS else Device)
         d = kind(self, len(self.devices) + 1, name, **kw)
         self.devices.append(d)
         return d
