@@ -98,6 +98,8 @@ static int prepare(struct fence_state *s, struct fail *fail)
     if (status != 0)
         return -1;
     process_lifeline(s->config->relay, s->config->watchdog_owner, &s->lifeline);
+    for (unsigned i = 0; is_on(s, SWITCH_NO_CALM) && i < s->superblocks.count; i++)
+        s->superblocks.items[i].panics = false;
     return 0;
 }
 
@@ -220,6 +222,8 @@ static int check_swaps(struct fence_state *s, struct fail *fail)
 /* What came while the fence was being put up: an automount, a service that was started again. */
 static int find_news(struct fence_state *s, unsigned *news, struct fail *fail)
 {
+    if (is_on(s, SWITCH_NO_NEWS))
+        return 0;
     if (superblocks_update(&s->superblocks, s->config->target->device, news, fail) != 0)
         return -1;
     if (s->forced && superblocks_find_writable(&s->superblocks) != NULL)
@@ -242,6 +246,8 @@ static int make_all_readonly(struct fence_state *s, struct fail *fail)
             return -1;
         if (is_on(s, SWITCH_NO_REMOUNT))
             return 0;
+        if (i == 0)
+            switch_visit(s->config->switches, POINT_REMOUNTED);
         if (find_news(s, &news, fail) != 0)
             return -1;
         if (news == 0)
@@ -270,7 +276,8 @@ static int set_layers_readonly(struct fence_state *s, bool on, struct fail *fail
         char node[256];
         if (s->layer_fds[i] < 0)
             continue;
-        int error = ioctl(s->layer_fds[i], BLKROSET, &value) == 0 ? 0 : errno;
+        bool refuses = on && switch_fails_at(s->config->switches, POINT_ROSET);
+        int error = refuses ? EACCES : ioctl(s->layer_fds[i], BLKROSET, &value) == 0 ? 0 : errno;
         if (!on || status != 0 || (ioctl(s->layer_fds[i], BLKROGET, &now) == 0 && now != 0))
             continue;
         layers_node(s->layers.items[i], node, sizeof node);
@@ -318,7 +325,8 @@ static int raise_reversible(struct fence_state *s, struct fail *fail)
     if (stop_swap(s, fail) != 0)
         return -1;
     flush_layers(s);
-    sysctls_calm(&s->sysctls);
+    if (!is_on(s, SWITCH_NO_CALM))
+        sysctls_calm(&s->sysctls);
     if (pin_lifeline(s, fail) != 0 || make_all_readonly(s, fail) != 0)
         return -1;
     flush_layers(s);
@@ -344,7 +352,11 @@ static int silence(struct fence *fence, struct fail *fail)
     unsigned news = 0;
     bool watch = !is_on(s, SWITCH_NO_REMOUNT);
     for (int i = 0; !is_on(s, SWITCH_NO_SHUTDOWN) && i < NEWS_ROUNDS; i++) {
-        if (shut(fence, fail) != 0 || (watch && find_news(s, &news, fail) != 0))
+        if (shut(fence, fail) != 0)
+            return -1;
+        if (i == 0)
+            switch_visit(s->config->switches, POINT_SHUT);
+        if (watch && find_news(s, &news, fail) != 0)
             return -1;
         if (news == 0)
             break;
@@ -355,6 +367,8 @@ static int silence(struct fence *fence, struct fail *fail)
         return -1;
     if (watch && news == 0 && find_news(s, &news, fail) != 0)
         return -1;
+    if (switch_fails_at(s->config->switches, POINT_FENCED))
+        return fault_set(fail, FAILCODE_FENCE, "the fence fails where the test wants it to");
     return news == 0 ? 0 : restless(fail);
 }
 

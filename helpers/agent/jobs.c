@@ -217,7 +217,8 @@ void jobs_reboot(struct agent *agent)
     agent->reboot_at = INT64_MAX;
     int others[SUPERBLOCKS_MAX];
     unsigned count = fence_others(&agent->fence, others, SUPERBLOCKS_MAX);
-    reboot_now(agent->sysrq_fd >= 0 ? agent->sysrq_fd : reboot_prepare(), others, count);
+    reboot_now(agent->sysrq_fd >= 0 ? agent->sysrq_fd : reboot_prepare(), others, count,
+               switch_is_on(&agent->config.switches, SWITCH_NO_REBOOT));
 }
 
 /* No undoing brings processes back: who runs the device must hear of it. */

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/reboot.h>
@@ -19,6 +18,7 @@ struct reboot {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool synced;
+    bool only_sysrq;
     unsigned count;
     int fds[];
 };
@@ -50,7 +50,8 @@ static void *reboot_main(void *arg)
     while (!plan->synced && pthread_cond_timedwait(&plan->changed, &plan->lock, &until) == 0)
         ;
     pthread_mutex_unlock(&plan->lock);
-    reboot(RB_AUTOBOOT);
+    if (!plan->only_sysrq)
+        reboot(RB_AUTOBOOT);
     return NULL;
 }
 
@@ -80,7 +81,7 @@ static bool spawn(void *(*function)(void *), void *arg)
     return done;
 }
 
-void reboot_now(int sysrq_fd, const int *others, unsigned count)
+void reboot_now(int sysrq_fd, const int *others, unsigned count, bool only_sysrq)
 {
     struct reboot *plan = calloc(1, sizeof *plan + count * sizeof *others);
     if (plan == NULL || pthread_mutex_init(&plan->lock, NULL) != 0 ||
@@ -89,6 +90,7 @@ void reboot_now(int sysrq_fd, const int *others, unsigned count)
         return;
     }
     plan->sysrq_fd = sysrq_fd;
+    plan->only_sysrq = only_sysrq;
     plan->count = count;
     if (count > 0)
         memcpy(plan->fds, others, count * sizeof *others);

@@ -5,15 +5,32 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #ifdef AGENT_TEST_SWITCHES
+static bool parse_point(const char *text, enum fence_point *point)
+{
+    static const char *const names[POINT_COUNT] = {
+        [POINT_NONE] = "none",   [POINT_REMOUNTED] = "remounted", [POINT_SHUT] = "shut",
+        [POINT_ROSET] = "roset", [POINT_FENCED] = "fenced",
+    };
+    for (int i = 0; i < POINT_COUNT; i++)
+        if (strcmp(text, names[i]) == 0) {
+            *point = (enum fence_point)i;
+            return true;
+        }
+    return false;
+}
+
 bool switch_parse(struct switches *switches, const char *text)
 {
     static const char *const names[SWITCH_COUNT] = {
         [SWITCH_NO_KILL] = "no-kill",         [SWITCH_NO_SWAPOFF] = "no-swapoff",
         [SWITCH_NO_REMOUNT] = "no-remount",   [SWITCH_NO_SHUTDOWN] = "no-shutdown-ioctl",
         [SWITCH_NO_ROSET] = "no-roset",       [SWITCH_NO_PIN] = "no-pin",
-        [SWITCH_NO_READBACK] = "no-readback",
+        [SWITCH_NO_READBACK] = "no-readback", [SWITCH_NO_CALM] = "no-calm",
+        [SWITCH_NO_NEWS] = "no-news",         [SWITCH_NO_REBOOT] = "no-reboot",
     };
     for (int i = 0; i < SWITCH_COUNT; i++)
         if (strcmp(text, names[i]) == 0) {
@@ -28,6 +45,10 @@ bool switch_parse(struct switches *switches, const char *text)
         switches->corrupt_always = 1 + atoll(strchr(text, '=') + 1);
         return true;
     }
+    if (text_starts(text, "fail-at="))
+        return parse_point(strchr(text, '=') + 1, &switches->fail_at);
+    if (text_starts(text, "run-at="))
+        return parse_point(strchr(text, '=') + 1, &switches->run_at);
     if (!text_starts(text, "die-at="))
         return false;
     for (int phase = PHASE_SCANNING; phase < PHASE_COUNT; phase++)
@@ -36,6 +57,20 @@ bool switch_parse(struct switches *switches, const char *text)
             return true;
         }
     return false;
+}
+
+void switch_visit(const struct switches *switches, enum fence_point point)
+{
+    static const char program[] = "/dev/shm/intruder";
+    if (switches->run_at != point)
+        return;
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl(program, program, (char *)NULL);
+        _exit(127);
+    }
+    if (pid > 0)
+        waitpid(pid, NULL, 0);
 }
 
 char *switches_from_kernel(struct switches *switches)

@@ -15,7 +15,20 @@ enum agent_switch {
     SWITCH_NO_ROSET,
     SWITCH_NO_PIN,
     SWITCH_NO_READBACK,
+    SWITCH_NO_CALM,   /* settings that panic stay as they are */
+    SWITCH_NO_NEWS,   /* nothing is looked for that came while the fence went up */
+    SWITCH_NO_REBOOT, /* the system call does nothing, as one that never returns */
     SWITCH_COUNT
+};
+
+/* Moments while the fence goes up at which a test can interfere. */
+enum fence_point {
+    POINT_NONE,
+    POINT_REMOUNTED, /* all is read-only, seen once */
+    POINT_SHUT,      /* file systems are shut down */
+    POINT_ROSET,     /* layers are made read-only */
+    POINT_FENCED,    /* the fence is up, nothing is written yet */
+    POINT_COUNT
 };
 
 #ifdef AGENT_TEST_SWITCHES
@@ -26,13 +39,22 @@ struct switches {
     int64_t corrupt_always; /* the same, each time it is written */
     enum agent_phase
         die_at; /* the agent ends itself when it reaches this phase; PHASE_IDLE: never */
+    enum fence_point fail_at; /* the step there fails; POINT_NONE: none */
+    enum fence_point run_at;  /* /dev/shm/intruder is run there, and waited for */
 };
 
 static inline bool switch_is_on(const struct switches *switches, enum agent_switch which)
 {
     return switches->on[which];
 }
-/* Takes a text such as "no-kill", "corrupt-write=7" or "die-at=writing". False: unknown. */
+static inline bool switch_fails_at(const struct switches *switches, enum fence_point point)
+{
+    return switches->fail_at == point;
+}
+/* Runs the test's program where the test wants it to be run. */
+void switch_visit(const struct switches *switches, enum fence_point point);
+/* Takes a text such as "no-kill", "corrupt-write=7", "die-at=writing" or "fail-at=fenced". False:
+ * unknown. */
 bool switch_parse(struct switches *switches, const char *text);
 /* Takes the kernel command line's word "ff.agent=no-kill,no-roset", which is how the lab's tests
  * reach an agent that a controller started. Returns the word's value for a message (the caller
@@ -48,6 +70,19 @@ static inline bool switch_is_on(const struct switches *switches, enum agent_swit
     (void)switches;
     (void)which;
     return false;
+}
+
+static inline bool switch_fails_at(const struct switches *switches, enum fence_point point)
+{
+    (void)switches;
+    (void)point;
+    return false;
+}
+
+static inline void switch_visit(const struct switches *switches, enum fence_point point)
+{
+    (void)switches;
+    (void)point;
 }
 
 static inline char *switches_from_kernel(struct switches *switches)

@@ -8,6 +8,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import images
@@ -43,6 +44,7 @@ class Device:
         self.disk = self.dir / "disk.img"
         self.console = self.dir / "console.log"
         self.process = None
+        self.lock = threading.RLock()  # over which process is the device
         run("cp", "--sparse=always", "--reflink=auto", self.first_image(version), self.disk)
         if disk_size:
             run("truncate", "-s", disk_size, self.disk)
@@ -92,29 +94,45 @@ class Device:
         if self.running():
             raise RuntimeError(f"{self.name} runs already")
         self.append = f"{self.append} {append}".strip()
+        return self.start({"LAB_POWER_ON": "1"})
+
+    def start(self, more_env):
         env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.dir), "TERM": "linux",
-               "TMPDIR": str(self.lab.memory_dir), "LAB_DEVICE": str(self.dir), "LAB_POWER_ON": "1"}
+               "TMPDIR": str(self.lab.memory_dir), "LAB_DEVICE": str(self.dir), **more_env}
         with open(self.console, "ab") as console:
             self.process = subprocess.Popen(
                 self.lab.network.enter(self.starter()),
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, env=env, cwd=self.dir,
                 start_new_session=True)
+        threading.Thread(target=self.watch, args=[self.process], daemon=True).start()
         return self
 
+    def watch(self, process):
+        """On a loaded machine the kernel sometimes aborts after saying that it restarts and before it does.
+        No board can do that: its processor has been reset by then."""
+        process.wait()
+        with self.lock:
+            if (self.process is process and process.returncode == -signal.SIGABRT
+                    and self.console_text()[-200:].rstrip().endswith("reboot: Restarting system")):
+                self.start({})
+
     def running(self):
+        if self.process is not None and self.process.poll() is not None:
+            self.watch(self.process)
         return self.process is not None and self.process.poll() is None
 
     def power_cut(self):
         """Takes the power away: nothing is synced, nobody is told."""
-        if self.process is None:
-            return
-        try:
-            # The kernel and the host processes that its programs run in are one group.
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.process.wait()
-        self.process = None
+        with self.lock:
+            if self.process is None:
+                return
+            try:
+                # The kernel and the host processes that its programs run in are one group.
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self.process.wait()
+            self.process = None
 
     def shutdown(self, timeout=60):
         """Powers off in an orderly way; returns whether it ended in time."""
