@@ -77,12 +77,6 @@ static size_t refuse_unsupported(const struct options *options, const struct inv
             diagnostics_add(&mistakes, inventory->file, spec->at,
                             "%s: this version knows the modes auto, stage and stream", spec->name);
     }
-    for (size_t w = 0; w < inventory->wave_count; w++) {
-        const struct wave_spec *wave = &inventory->waves[w];
-        if (wave->soak != 0)
-            diagnostics_add(&mistakes, inventory->file, wave->at,
-                            "soak of a wave is not in this version");
-    }
     for (size_t i = 0; i < mistakes.count; i++)
         fprintf(stderr, "%s\n", mistakes.texts[i]);
     size_t count = mistakes.count;
@@ -290,7 +284,7 @@ static bool target_is_left(const struct journal_target *target, bool failed)
     if (failed)
         return strcmp(target->outcome, "failed") == 0;
     return target->outcome[0] == '\0' || strcmp(target->outcome, "not-started") == 0 ||
-           strcmp(target->damage, "incomplete") == 0;
+           strcmp(target->damage, "incomplete") == 0 || strcmp(target->step, JOURNAL_SOAK) == 0;
 }
 
 /* Marks the inventory's targets that are left; the count of them. */

@@ -11,19 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char schema[] =
-    "CREATE TABLE runs (id TEXT PRIMARY KEY, inventory TEXT, image TEXT, image_id TEXT,"
-    " started INTEGER, ended INTEGER DEFAULT 0, exit_code INTEGER, accept_once INTEGER,"
-    " force INTEGER, mode INTEGER);"
-    "CREATE TABLE targets (run TEXT, name TEXT, step TEXT, state TEXT, outcome TEXT, error TEXT,"
-    " damage TEXT, secret BLOB, directory TEXT, port INTEGER, uid INTEGER, deploys INTEGER,"
-    " is_root INTEGER, write_sent INTEGER, via_lifeline INTEGER, boot_id TEXT, machine TEXT, disk "
-    "TEXT, host_key TEXT, mode INTEGER,"
-    " updated INTEGER, PRIMARY KEY (run, name));"
-    "CREATE TABLE transitions (number INTEGER PRIMARY KEY, run TEXT, target TEXT, time INTEGER,"
-    " step TEXT, state TEXT, outcome TEXT, error TEXT);"
-    "CREATE INDEX transitions_of ON transitions (run, target);";
-
 /* --- statements --------------------------------------------------------------------------- */
 
 int journal_fail(const struct journal *journal, struct error *err, const char *what)
@@ -61,8 +48,9 @@ static sqlite3_stmt *statement_new(struct journal *journal, const char *sql)
 static int write_target(struct journal *journal, const struct journal_write *write)
 {
     const struct journal_target *t = &write->target;
-    sqlite3_stmt *row = statement_new(journal, "INSERT OR REPLACE INTO targets VALUES"
-                                               " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+    sqlite3_stmt *row =
+        statement_new(journal, "INSERT OR REPLACE INTO targets VALUES"
+                               " (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
     if (row == NULL)
         return -1;
     const char *texts[] = {write->run, t->name, t->step, t->state, t->outcome, t->error, t->damage};
@@ -84,6 +72,9 @@ static int write_target(struct journal *journal, const struct journal_write *wri
     bind_text(row, 19, t->host_fingerprint);
     sqlite3_bind_int(row, 20, t->mode);
     sqlite3_bind_int64(row, 21, (sqlite3_int64)clock_unix_ms());
+    bind_text(row, 22, t->boot_id_after);
+    bind_text(row, 23, t->after_fingerprint);
+    sqlite3_bind_int64(row, 24, (sqlite3_int64)t->soak_until);
     if (statement_run(journal, row) != 0 || devices_note(journal->db, t) != 0)
         return -1;
     sqlite3_stmt *line = statement_new(
@@ -273,8 +264,8 @@ int journal_begin_run(struct journal *journal, const struct journal_run *run, st
     return statement_run(journal, row) == 0 ? 0 : journal_fail(journal, err, "cannot be written");
 }
 
-/* A new file gets the schema; one of another version, or damaged, is refused before anything runs.
- */
+/* A new file gets the schema, an older one is brought up to it; one of a newer version, or damaged,
+ * is refused before anything runs. */
 static int journal_prepare(struct journal *journal, struct error *err)
 {
     if (journal_execute(journal, "PRAGMA busy_timeout=5000; PRAGMA journal_mode=WAL;"
@@ -296,18 +287,20 @@ static int journal_prepare(struct journal *journal, struct error *err)
                     ? sqlite3_column_int(version, 0)
                     : -1;
     sqlite3_finalize(version);
-    char set[64];
-    snprintf(set, sizeof set, "PRAGMA user_version=%d", JOURNAL_VERSION);
-    if (found == 0 && (journal_execute(journal, schema) != 0 || journal_execute(journal, set) != 0))
+    if (found > JOURNAL_VERSION) {
+        journal_execute(journal, "ROLLBACK");
+        error_set(err, ERROR_IO, "the journal %s is of version %d, this program knows %d",
+                  journal->path, found, JOURNAL_VERSION);
+        return error_remedy(err, "a newer fleetflash has written it: use that one, or choose "
+                                 "another --state-dir");
+    }
+    if (found >= 0 && schema_upgrade(journal->db, found) != 0)
         found = -1;
-    if (found >= 0 && devices_prepare(journal->db) != 0)
-        found = -1;
-    if (journal_execute(journal, found < 0 ? "ROLLBACK" : "COMMIT") != 0 || found < 0)
+    if (found < 0)
+        journal_fail(journal, err, "cannot be written"); /* before ROLLBACK has its own message */
+    if (journal_execute(journal, found < 0 ? "ROLLBACK" : "COMMIT") != 0)
         return journal_fail(journal, err, "cannot be written");
-    if (found != 0 && found != JOURNAL_VERSION)
-        return error_set(err, ERROR_IO, "the journal %s is of version %d, this program knows %d",
-                         journal->path, found, JOURNAL_VERSION);
-    return 0;
+    return found < 0 ? -1 : 0;
 }
 
 struct journal *journal_open(uv_loop_t *loop, const char *state_dir, struct error *err)

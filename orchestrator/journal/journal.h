@@ -15,7 +15,10 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define JOURNAL_VERSION 1 /* of the schema (PRAGMA user_version), docs/journal.md */
+#define JOURNAL_VERSION 2 /* of the schema (PRAGMA user_version), docs/journal.md */
+
+/* The step of a target that has its outcome, and whose wave has a soak that has not ended. */
+#define JOURNAL_SOAK "soak"
 
 struct journal;
 struct journal_write;
@@ -51,6 +54,9 @@ struct journal_target {
     char disk[64];
     char host_fingerprint[80];
     uint8_t mode; /* enum flash_mode that was decided */
+    /* step JOURNAL_SOAK: done but for the soak of its wave. What must still be so at its end. */
+    char boot_id_after[40], after_fingerprint[80];
+    uint64_t soak_until; /* Unix time in ms, 0: the soak has not begun */
     /* For the table of devices (journal/devices.h); not read back. */
     char address[300], serial[64];
     char image_id[2 * PROTOCOL_HASH_SIZE + 1];

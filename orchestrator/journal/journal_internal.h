@@ -41,10 +41,16 @@ struct journal {
     "runs.mode"
 #define JOURNAL_RUN_COLUMN_COUNT 10
 
-/* What is left of a run: targets without an outcome, not started, or with a half-written disk. */
-#define JOURNAL_IS_LEFT "(outcome IN ('', 'not-started') OR damage = 'incomplete')"
+/* What is left of a run: targets without an outcome, not started, with a half-written disk, or in
+ * the middle of a soak. */
+#define JOURNAL_IS_LEFT                                                                            \
+    "(outcome IN ('', 'not-started') OR damage = 'incomplete' OR step = '" JOURNAL_SOAK "')"
 
 void journal_read_run(sqlite3_stmt *row, struct journal_run *run);
+
+/* schema.c: brings a database of any earlier version (0: a new one) to JOURNAL_VERSION, inside the
+ * caller's transaction. 0, or -1 as SQLite tells. */
+int schema_upgrade(sqlite3 *db, int found);
 
 int journal_fail(const struct journal *journal, struct error *err, const char *what);
 

@@ -78,6 +78,9 @@ static void read_target(sqlite3_stmt *row, struct journal_target *target)
     target->mode = (uint8_t)sqlite3_column_int(row, 16);
     target->write_sent = sqlite3_column_int(row, 17) != 0;
     target->via_lifeline = sqlite3_column_int(row, 18) != 0;
+    column_copy(row, 19, target->boot_id_after, sizeof target->boot_id_after);
+    column_copy(row, 20, target->after_fingerprint, sizeof target->after_fingerprint);
+    target->soak_until = (uint64_t)sqlite3_column_int64(row, 21);
 }
 
 int journal_load_targets(struct journal *journal, const char *run, struct journal_target **targets,
@@ -89,7 +92,7 @@ int journal_load_targets(struct journal *journal, const char *run, struct journa
     if (sqlite3_prepare_v2(journal->db,
                            "SELECT name, step, state, outcome, error, damage, secret, directory,"
                            " port, uid, deploys, is_root, boot_id, machine, disk, host_key, mode,"
-                           " write_sent, via_lifeline"
+                           " write_sent, via_lifeline, boot_id_after, host_key_after, soak_until"
                            " FROM targets WHERE run = ? ORDER BY rowid",
                            -1, &row, NULL) != SQLITE_OK)
         return journal_fail(journal, err, "cannot be read");

@@ -107,6 +107,23 @@ static void events_wave_started(const struct run_view *run, unsigned wave, void 
                    "targets", count));
 }
 
+/* The wave's devices are done, and time passes before they are looked at again. */
+static void events_soak_started(const struct run_view *run, unsigned wave, uint64_t until,
+                                void *arg)
+{
+    (void)run;
+    emit(arg, "soak_started",
+         json_pack("{s:i, s:o}", "wave", (int)wave + 1, "until", record_time(until)));
+}
+
+static void events_soak_ended(const struct run_view *run, unsigned wave, void *arg)
+{
+    json_int_t died = 0;
+    for (size_t i = 0; i < run->target_count; i++)
+        died += run->targets[i]->wave == wave && run->targets[i]->damage == DAMAGE_DIED;
+    emit(arg, "soak_ended", json_pack("{s:i, s:I}", "wave", (int)wave + 1, "died", died));
+}
+
 static void events_message(const struct run_view *run, enum log_level level, const char *text,
                            void *arg)
 {
@@ -204,6 +221,16 @@ static void events_target_done(const struct run_view *run, const struct target_s
     emit(arg, "target_done", fields);
 }
 
+static void events_target_soaked(const struct run_view *run, const struct target_status *target,
+                                 void *arg)
+{
+    (void)run;
+    emit(arg, "target_soaked",
+         json_pack("{s:o, s:s, s:s, s:o}", "target", record_text(target->spec->name), "outcome",
+                   target_outcome_name(target->outcome), "damage",
+                   target_damage_name(target->damage), "error", record_error(&target->error)));
+}
+
 struct run_observer events_observer(struct events *events)
 {
     return (struct run_observer){
@@ -213,6 +240,9 @@ struct run_observer events_observer(struct events *events)
         .target_changed = events_target_changed,
         .target_log = events_target_log,
         .target_done = events_target_done,
+        .soak_started = events_soak_started,
+        .target_soaked = events_target_soaked,
+        .soak_ended = events_soak_ended,
         .message = events_message,
         .run_ended = events_run_ended,
         .arg = events,

@@ -134,13 +134,20 @@ static unsigned present_wave(const struct run_view *run)
 
 static void title_line(struct row *row, const struct run_view *run, uint64_t elapsed)
 {
-    char text[96], time[32];
+    char text[128], time[32], soak[32];
     const char *slash = run->image != NULL ? strrchr(run->image, '/') : NULL;
     const char *image = slash != NULL && slash[1] != '\0' ? slash + 1 : run->image;
     units_format_duration(elapsed, time, sizeof time);
     int length = snprintf(text, sizeof text, "  %zu target%s", run->target_count,
                           run->target_count == 1 ? "" : "s");
-    if (run->wave_count > 1)
+    if (run->soak_until_ms != 0) {
+        uint64_t now = clock_unix();
+        units_format_duration(run->soak_until_ms > now ? run->soak_until_ms - now : 0, soak,
+                              sizeof soak);
+        length +=
+            snprintf(text + length, sizeof text - (size_t)length, "  wave %u of %u soaks, %s left",
+                     run->soak_wave + 1, run->wave_count, soak);
+    } else if (run->wave_count > 1)
         length += snprintf(text + length, sizeof text - (size_t)length, "  wave %u of %u",
                            present_wave(run) + 1, run->wave_count);
     snprintf(text + length, sizeof text - (size_t)length, "  %s", time);

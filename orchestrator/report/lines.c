@@ -244,3 +244,11 @@ void lines_target_done(struct lines *lines, const struct target_status *target)
         break;
     }
 }
+
+void lines_target_soaked(struct lines *lines, const struct target_status *target)
+{
+    if (target->outcome == OUTCOME_FAILED)
+        lines_target_done(lines, target);
+    else
+        emit(lines, LINE_DETAIL, "%s: is as it was before the soak", target->spec->name);
+}

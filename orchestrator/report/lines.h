@@ -42,6 +42,7 @@ void lines_target_changed(struct lines *lines, const struct target_status *targe
 void lines_target_log(struct lines *lines, const struct target_status *target, enum log_level level,
                       const char *text);
 void lines_target_done(struct lines *lines, const struct target_status *target);
+void lines_target_soaked(struct lines *lines, const struct target_status *target);
 void lines_message(struct lines *lines, enum log_level level, const char *text);
 
 #endif

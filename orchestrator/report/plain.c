@@ -99,6 +99,14 @@ static void plain_target_done(const struct run_view *run, const struct target_st
     lines_target_done(plain->lines, target);
 }
 
+static void plain_target_soaked(const struct run_view *run, const struct target_status *target,
+                                void *arg)
+{
+    (void)run;
+    struct plain *plain = arg;
+    lines_target_soaked(plain->lines, target);
+}
+
 static void plain_message(const struct run_view *run, enum log_level level, const char *text,
                           void *arg)
 {
@@ -140,6 +148,7 @@ struct run_observer plain_observer(struct plain *plain)
         .target_changed = plain_target_changed,
         .target_log = plain_target_log,
         .target_done = plain_target_done,
+        .target_soaked = plain_target_soaked,
         .message = plain_message,
         .suspend = plain_suspend,
         .run_ended = plain_run_ended,

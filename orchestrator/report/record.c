@@ -35,7 +35,7 @@ json_t *record_counts(const struct run_view *run)
     return counts;
 }
 
-static json_t *record_error(const struct error *error)
+json_t *record_error(const struct error *error)
 {
     if (error->cls == ERROR_NONE)
         return json_null();

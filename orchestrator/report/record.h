@@ -19,6 +19,9 @@ json_t *record_time(uint64_t unix_ms);
 /* ms as seconds. */
 json_t *record_seconds(uint64_t milliseconds);
 
+/* {"class", "text", "remedy"}; null where there is none. */
+json_t *record_error(const struct error *error);
+
 /* {"flashed": n, …} with every outcome's stable name, and "unfinished". */
 json_t *record_counts(const struct run_view *run);
 

@@ -431,6 +431,24 @@ static void screen_target_done(const struct run_view *run, const struct target_s
     lines_target_done(screen->lines, target);
 }
 
+static void screen_soak_started(const struct run_view *run, unsigned wave, uint64_t until,
+                                void *arg)
+{
+    (void)run;
+    (void)wave;
+    (void)until;
+    ((struct screen *)arg)->dirty = true;
+}
+
+static void screen_target_soaked(const struct run_view *run, const struct target_status *target,
+                                 void *arg)
+{
+    (void)run;
+    struct screen *screen = arg;
+    screen->dirty = true;
+    lines_target_soaked(screen->lines, target);
+}
+
 static void screen_message(const struct run_view *run, enum log_level level, const char *text,
                            void *arg)
 {
@@ -483,6 +501,8 @@ struct run_observer screen_observer(struct screen *screen)
         .target_changed = screen_target_changed,
         .target_log = screen_target_log,
         .target_done = screen_target_done,
+        .soak_started = screen_soak_started,
+        .target_soaked = screen_target_soaked,
         .message = screen_message,
         .suspend = screen_suspend,
         .resume = screen_resume,

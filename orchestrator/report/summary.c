@@ -145,6 +145,7 @@ void summary_meaning(const struct target_status *target, char *out, size_t out_s
         [DAMAGE_INCOMPLETE] = "its disk is half-written",
         [DAMAGE_LOST] = "flashed, but the new system was not proven",
         [DAMAGE_IDLE] = "flashed and running, but not back at work",
+        [DAMAGE_DIED] = "it was done, and did not come through the soak",
     };
     if (target->outcome != OUTCOME_FAILED)
         snprintf(out, out_size, "%s",

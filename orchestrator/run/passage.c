@@ -4,6 +4,7 @@
 #include "policy/local.h"
 #include "report/json_report.h"
 #include "run/run_internal.h"
+#include "run/soak.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,28 @@ static bool wave_is_left_out(const struct run *run)
 
 static void passage_enter(struct run *run, enum passage_phase phase);
 
+/* --- the soak -------------------------------------------------------------------------- */
+
+static void soak_enter(struct run *run)
+{
+    if (!soak_start(run))
+        passage_enter(run, PASSAGE_GATE);
+}
+
+void passage_soaked(struct run *run)
+{
+    if (run->view.halted != NULL || waves_judge(run))
+        run->passage = PASSAGE_IDLE;
+    else
+        passage_enter(run, PASSAGE_GATE);
+    run_settle(run);
+}
+
+bool passage_is_busy(const struct run *run)
+{
+    return run->passage == PASSAGE_SOAK;
+}
+
 /* --- the gate -------------------------------------------------------------------------- */
 
 static void gate_callback(int exit_status, const char *out, const char *err, const char *error,
@@ -66,7 +89,7 @@ static void gate_callback(int exit_status, const char *out, const char *err, con
 static void gate_start(struct run *run)
 {
     const struct wave_spec *wave = wave_of(run);
-    if (wave == NULL || wave->gate == NULL) {
+    if (wave == NULL || wave->gate == NULL || targets_left(run) == 0) {
         passage_enter(run, PASSAGE_CONFIRM);
         return;
     }
@@ -94,7 +117,7 @@ static void confirm_callback(struct run *run, const char *line)
 static void confirm_start(struct run *run)
 {
     const struct wave_spec *wave = wave_of(run);
-    if (wave == NULL || !wave->pause_confirm) {
+    if (wave == NULL || !wave->pause_confirm || targets_left(run) == 0) {
         passage_enter(run, PASSAGE_PASSED);
         return;
     }
@@ -110,7 +133,8 @@ static void confirm_start(struct run *run)
 
 static void passage_enter(struct run *run, enum passage_phase phase)
 {
-    static void (*const enter[])(struct run *) = {[PASSAGE_GATE] = gate_start,
+    static void (*const enter[])(struct run *) = {[PASSAGE_SOAK] = soak_enter,
+                                                  [PASSAGE_GATE] = gate_start,
                                                   [PASSAGE_CONFIRM] = confirm_start,
                                                   [PASSAGE_PASSED] = waves_go_on};
     run->passage = phase;
@@ -119,12 +143,12 @@ static void passage_enter(struct run *run, enum passage_phase phase)
 
 bool passage_try(struct run *run)
 {
-    if (run->passage == PASSAGE_PASSED || targets_left(run) == 0 || wave_is_left_out(run)) {
+    if (run->passage == PASSAGE_PASSED || wave_is_left_out(run)) {
         run->passage = PASSAGE_IDLE;
         return true;
     }
     if (run->passage == PASSAGE_IDLE)
-        passage_enter(run, PASSAGE_GATE);
+        passage_enter(run, PASSAGE_SOAK);
     return false;
 }
 
@@ -134,4 +158,8 @@ void passage_cancel(struct run *run)
     run->gate = NULL;
     if (run->passage == PASSAGE_CONFIRM)
         ask_cancel(run);
+    if (run->passage == PASSAGE_SOAK) {
+        soak_cancel(run);
+        run->passage = PASSAGE_IDLE;
+    }
 }

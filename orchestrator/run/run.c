@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "report/report_file.h"
 #include "run/notify.h"
+#include "run/soak.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,8 +18,6 @@
 #include <unistd.h>
 
 enum { HANDSHAKES_MAX = 8 };
-
-static void run_settle(struct run *run);
 
 void run_message(struct run *run, enum log_level level, const char *format, ...)
 {
@@ -91,13 +90,14 @@ static void run_ending_callback(uv_timer_t *timer)
     if (run->terminal != NULL)
         handle_close((uv_handle_t *)run->terminal);
     handle_close((uv_handle_t *)&run->window);
+    handle_close((uv_handle_t *)&run->soak);
     handle_close((uv_handle_t *)&run->ending);
 }
 
-/* Ends the run when nothing is under way any more. */
-static void run_settle(struct run *run)
+void run_settle(struct run *run)
 {
-    if (run->done == run->count && run->job == NULL && !uv_is_active((uv_handle_t *)&run->ending))
+    if (run->done == run->count && run->job == NULL && !passage_is_busy(run) &&
+        !uv_is_active((uv_handle_t *)&run->ending))
         uv_timer_start(&run->ending, run_ending_callback, 0, 0);
 }
 
@@ -159,6 +159,20 @@ static void target_done_callback(struct target *target, void *arg)
     run_try_plan(run);
     waves_target_done(run);
     run_settle(run);
+}
+
+static void target_soaking_callback(struct target *target, void *arg)
+{
+    (void)target;
+    soak_target_recorded(arg);
+}
+
+static void target_soaked_callback(struct target *target, void *arg)
+{
+    struct run *run = arg;
+    RUN_TELL(run, target_soaked, target_status(target), (*o_)->arg);
+    waves_judge(run); /* at once; the others are looked at all the same */
+    soak_target_checked(run);
 }
 
 /* --- the image ----------------------------------------------------------------------- */
@@ -291,6 +305,8 @@ static void env_fill(struct run *run)
         .changed = target_changed_callback,
         .log = target_log_callback,
         .done = target_done_callback,
+        .soaking = target_soaking_callback,
+        .soaked = target_soaked_callback,
         .arg = run,
     };
 }
@@ -330,11 +346,14 @@ static int targets_make(struct run *run)
         if (target == NULL)
             return -1;
         run->targets[run->count] = target;
+        if ((unsigned)wave < inventory->wave_count && inventory->waves[wave].soak != 0)
+            target_soak_expect(target);
         for (size_t k = 0; k < run->config.resume_count; k++) {
             if (strcmp(run->config.resume_targets[k].name, spec->name) == 0)
                 target_resume(target, &run->config.resume_targets[k]);
         }
         run->statuses[run->count++] = target_status(target);
+        run->done += target_status(target)->outcome != OUTCOME_NONE; /* all but its soak */
         if ((unsigned)wave + 1 > run->view.wave_count)
             run->view.wave_count = (unsigned)wave + 1;
     }
@@ -418,6 +437,8 @@ struct run *run_new(const struct run_config *config, struct error *err)
     run->view.targets = run->statuses;
     uv_timer_init(config->loop, &run->window);
     run->window.data = run;
+    uv_timer_init(config->loop, &run->soak);
+    run->soak.data = run;
     uv_timer_init(config->loop, &run->ending);
     run->ending.data = run;
     /* Before there are signals to look after: ^C ends the program while ssh is asked. */
@@ -431,6 +452,7 @@ struct run *run_new(const struct run_config *config, struct error *err)
         for (size_t i = 0; i < sizeof run->signals / sizeof *run->signals; i++)
             handle_close((uv_handle_t *)&run->signals[i]);
         handle_close((uv_handle_t *)&run->window);
+        handle_close((uv_handle_t *)&run->soak);
         handle_close((uv_handle_t *)&run->ending);
         link_pool_free(run->env.links);
         uv_run(config->loop, UV_RUN_DEFAULT);

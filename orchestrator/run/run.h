@@ -32,7 +32,9 @@ struct run_view {
     int exit_code;                 /* valid when ended */
     const char *halted;            /* why the rollout was halted, NULL: it was not */
     bool interrupted;
-    const char *problem;            /* the first error of the run as a whole, NULL: none */
+    const char *problem;    /* the first error of the run as a whole, NULL: none */
+    uint64_t soak_until_ms; /* while a wave soaks or is looked at again: Unix time in ms; else 0 */
+    unsigned soak_wave;     /* which one, from 0 */
     const struct store_info *store; /* NULL until the image is checked */
     /* reading the image */
     uint64_t image_bytes_done, image_bytes_total, image_decoded;
@@ -54,6 +56,12 @@ struct run_observer {
                        enum log_level level, const char *text, void *arg);
     /* its outcome is set */
     void (*target_done)(const struct run_view *run, const struct target_status *target, void *arg);
+    /* the wave's devices are done; they are looked at again at until (Unix time in ms) */
+    void (*soak_started)(const struct run_view *run, unsigned wave, uint64_t until, void *arg);
+    /* it was looked at again: its outcome stands now (failed, with damage died, or as it was) */
+    void (*target_soaked)(const struct run_view *run, const struct target_status *target,
+                          void *arg);
+    void (*soak_ended)(const struct run_view *run, unsigned wave, void *arg);
     /* a sentence about the run as a whole */
     void (*message)(const struct run_view *run, enum log_level level, const char *text, void *arg);
     /* the screen has to be quiet (the user is asked) until resume */

@@ -31,6 +31,9 @@ struct run {
     void (*answered)(struct run *run, const char *line);
     enum passage_phase passage;
     struct local_process *gate;
+    uv_timer_t soak;
+    size_t soak_unrecorded, soak_next, soak_under_way, soak_checked; /* targets looked at again */
+    bool soak_filling;
     uv_timer_t window;  /* until the wave's window opens */
     bool window_waits;  /* the user was told */
     bool window_closed; /* before everybody's turn came: exit 1 */
@@ -61,6 +64,9 @@ void run_message(struct run *run, enum log_level level, const char *format, ...)
 /* Ends a run in which nothing is flashed: exit 2 unless told otherwise; backs all targets out. */
 void run_refuse(struct run *run, const char *reason);
 
+/* Ends the run when nothing is under way any more. */
+void run_settle(struct run *run);
+
 /* waves.c: begins with the first wave; needs the store. */
 void waves_begin(struct run *run);
 /* The passage to the next wave is open. */
@@ -69,6 +75,8 @@ void waves_go_on(struct run *run);
 void waves_halt(struct run *run, const char *reason);
 /* A target has reached its outcome. */
 void waves_target_done(struct run *run);
+/* Halts when more targets of the wave have failed than it allows; whether the run is halted. */
+bool waves_judge(struct run *run);
 /* Says which targets go last because others are reached through them. */
 void waves_announce_jumps(struct run *run);
 /* Targets that may run at once in a wave. */

@@ -70,7 +70,8 @@ static enum turn wave_turn(const struct run *run, size_t gate, const char **othe
             continue;
         *other = status->spec->name;
         if (status->outcome == OUTCOME_FAILED &&
-            (status->damage == DAMAGE_INCOMPLETE || status->damage == DAMAGE_LOST))
+            (status->damage == DAMAGE_INCOMPLETE || status->damage == DAMAGE_LOST ||
+             status->damage == DAMAGE_DIED))
             return TURN_NEVER;
         if (status->outcome == OUTCOME_NONE)
             turn = TURN_LATER;
@@ -142,11 +143,13 @@ void waves_halt(struct run *run, const char *reason)
     waves_decline_rest(run, "the rollout was halted before its turn came");
 }
 
-/* Halts when more have failed than the wave allows. */
-static bool wave_is_broken(struct run *run, const struct wave_tally *tally)
+bool waves_judge(struct run *run)
 {
     const struct inventory *inventory = run->config.inventory;
+    const struct wave_tally counted = wave_count(run), *tally = &counted;
     char reason[120];
+    if (run->view.halted != NULL) /* several at once are one halt */
+        return true;
     if (run->wave >= inventory->wave_count)
         return false;
     size_t allowed =
@@ -210,10 +213,9 @@ static bool wave_may_start(struct run *run)
  * end it at once and come back here, so the last call to get through decides. */
 static void waves_step(struct run *run)
 {
-    while (run->view.halted == NULL && run->interrupts == 0 && !run->window_closed &&
-           run->wave < run->view.wave_count) {
+    while (run->view.halted == NULL && run->interrupts == 0 && run->wave < run->view.wave_count) {
         struct wave_tally tally = wave_count(run);
-        if (wave_is_broken(run, &tally))
+        if (waves_judge(run))
             return;
         if (tally.open > 0) {
             if (tally.open > tally.going && wave_may_start(run))
@@ -222,9 +224,9 @@ static void waves_step(struct run *run)
         }
         if (!passage_try(run))
             return;
-        run->wave++;
+        run->wave++; /* all of its targets have an outcome, also when its window has closed */
         run->window_waits = false;
-        if (run->wave < run->view.wave_count && wave_count(run).targets > 0)
+        if (run->wave < run->view.wave_count && wave_count(run).open > 0)
             RUN_TELL(run, wave_started, run->wave, (*o_)->arg);
     }
 }

@@ -39,7 +39,8 @@ const char *target_outcome_name(enum target_outcome outcome)
 
 const char *target_damage_name(enum target_damage damage)
 {
-    static const char *const names[] = {"untouched", "rebooted", "incomplete", "lost", "idle"};
+    static const char *const names[] = {"untouched", "rebooted", "incomplete",
+                                        "lost",      "idle",     "died"};
     return names[damage];
 }
 

@@ -310,7 +310,19 @@ static void script_callback(const struct link_run_result *result, void *arg)
     reach->output[reach->raw_at - 1] = '\0'; /* the text ends here; shell_value needs an end */
     reach->output[result->out_size] = '\0';
     reach->output_size = result->out_size;
-    if (strcmp(reach->result.boot_id, reach->config.boot_id_before) == 0) {
+    bool same = strcmp(reach->result.boot_id, reach->config.boot_id_before) == 0;
+    if (reach->config.same_boot && same) {
+        snprintf(reach->result.proof, sizeof reach->result.proof, "not rebooted since");
+        reach_check_health(reach);
+        return;
+    }
+    if (reach->config.same_boot) {
+        error_set(&reach->result.error, ERROR_REFUSED, "its boot id is %s and was %s",
+                  reach->result.boot_id, reach->config.boot_id_before);
+        reach_end(reach, REACH_REBOOTED);
+        return;
+    }
+    if (same) {
         reach_end(reach, REACH_OLD_BOOT);
         return;
     }

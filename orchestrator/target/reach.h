@@ -28,12 +28,14 @@ struct reach_config {
     uint64_t health_timeout; /* ms for the health command */
     unsigned sample_count;   /* image blocks that this flash wrote, spread over the image */
     uint32_t samples[TRANSFER_SAMPLES];
+    bool same_boot; /* the boot must still be boot_id_before, which is all the proof there is */
     bool still; /* no reboot is meant: does it still run the image? Asks for more than one proof */
 };
 
 enum reach_verdict {
     REACH_PROVEN,    /* the new system, and healthy */
     REACH_OLD_BOOT,  /* the boot id is still the old one: not rebooted yet */
+    REACH_REBOOTED,  /* with same_boot: it is another one */
     REACH_UNPROVEN,  /* another boot, but not the image: err says what was compared */
     REACH_UNHEALTHY, /* the new system, but `health` failed */
     REACH_BROKEN,    /* the link failed meanwhile: try again */

@@ -38,6 +38,7 @@ enum target_damage {
     DAMAGE_INCOMPLETE, /* the disk is half-written, the agent waits */
     DAMAGE_LOST,       /* committed, and did not come back */
     DAMAGE_IDLE,       /* the new system runs, but its policy did not put it back to work */
+    DAMAGE_DIED,       /* was done and well, and was not any more at the end of the soak */
 };
 
 #define STATUS_PARTITIONS_MAX 24u

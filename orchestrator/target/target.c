@@ -420,6 +420,7 @@ void target_finish(struct target *target, enum target_outcome outcome, const str
     state_account(target);
     target->step = STEP_DONE;
     target->status.outcome = outcome;
+    target->soaking = target->soak_expected && outcome == OUTCOME_FLASHED;
     target->status.activity[0] = '\0';
     target->status.ended_ms = clock_unix_ms();
     journal_forget(target->gate);

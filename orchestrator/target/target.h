@@ -48,7 +48,9 @@ struct target_env {
     void (*probed)(struct target *target, void *arg);  /* facts are known; waits for target_go */
     void (*changed)(struct target *target, void *arg); /* state, activity or progress */
     void (*log)(struct target *target, enum log_level level, const char *text, void *arg);
-    void (*done)(struct target *target, void *arg); /* outcome is set; exactly once */
+    void (*done)(struct target *target, void *arg);    /* outcome is set; exactly once */
+    void (*soaking)(struct target *target, void *arg); /* what target_soak_begin did is recorded */
+    void (*soaked)(struct target *target, void *arg);  /* ends target_soak_check */
     void *arg;
 };
 
@@ -83,6 +85,19 @@ void target_interrupt(struct target *target);
 
 /* Lets go of everything at once; an agent in the middle waits for its next controller. */
 void target_abandon(struct target *target);
+
+/* target_soak.c: the wave of this target has a soak. Once it is flashed, the journal has it as left
+ * to do until the soak has ended. Before target_resume. */
+void target_soak_expect(struct target *target);
+/* The soak of a target that is done begins; until is Unix time in ms. Ends in `soaking`. */
+void target_soak_begin(struct target *target, uint64_t until);
+/* Whether its soak has not ended, and when it will (0: it has not begun). */
+bool target_is_soaking(const struct target *target, uint64_t *until);
+/* The soak is over: is it still as it was when it was done? Ends in `soaked`, perhaps before this
+ * returns; the outcome is failed then (damage died) when it is not. */
+void target_soak_check(struct target *target);
+/* Gives up a check that is under way; the journal keeps it as left to do. */
+void target_soak_cancel(struct target *target);
 
 /* The mode that the user asked for. */
 enum flash_mode target_wanted_mode(const struct target_env *env, const struct target_spec *spec);

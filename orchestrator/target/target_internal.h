@@ -100,6 +100,11 @@ struct target {
     unsigned unproven;        /* rounds in which the new system could not be told for sure */
     bool seen_gone;           /* reach: ping; it has not answered once */
     uv_process_t *ping;
+    void (*pinged)(struct target *target, const struct error *err);
+
+    bool soak_expected;  /* its wave has a soak */
+    bool soaking;        /* it has its outcome, and is looked at again when the soak ends */
+    uint64_t soak_until; /* Unix time in ms, 0: the soak has not begun */
 
     uint64_t progress_time; /* loop time of the last progress sample */
     uint32_t progress_done;
@@ -168,6 +173,12 @@ void target_enter_away(struct target *target);
 void target_enter_return(struct target *target);
 void target_enter_prove(struct target *target);
 void target_enter_welcome(struct target *target);
+/* target_ping.c: asks once whether the device answers ping; err NULL: it does. The callback may
+ * come before this returns. */
+void target_ping(struct target *target, void (*pinged)(struct target *, const struct error *err));
+
+/* target_soak.c: takes over a target whose wave was soaking; false: it was not. */
+bool target_soak_resume(struct target *target, const struct journal_target *record);
 /* The way to the device, before the flash or (after) to its new system. */
 void target_link_config(const struct target *target, bool after, struct link_config *config);
 

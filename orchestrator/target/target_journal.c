@@ -22,7 +22,8 @@ static void record_fill(const struct target *target, struct journal_target *reco
     const struct target_status *status = &target->status;
     memset(record, 0, sizeof *record);
     snprintf(record->name, sizeof record->name, "%s", status->spec->name);
-    snprintf(record->step, sizeof record->step, "%s", step_names[target->step]);
+    snprintf(record->step, sizeof record->step, "%s",
+             target->soaking ? JOURNAL_SOAK : step_names[target->step]);
     snprintf(record->state, sizeof record->state, "%s", target_state_name(status->state));
     snprintf(record->outcome, sizeof record->outcome, "%s", target_outcome_name(status->outcome));
     snprintf(record->error, sizeof record->error, "%s", status->error.text);
@@ -42,6 +43,10 @@ static void record_fill(const struct target *target, struct journal_target *reco
     snprintf(record->host_fingerprint, sizeof record->host_fingerprint, "%s",
              status->host_fingerprint);
     record->mode = (uint8_t)status->mode;
+    snprintf(record->boot_id_after, sizeof record->boot_id_after, "%s", status->boot_id_after);
+    snprintf(record->after_fingerprint, sizeof record->after_fingerprint, "%s",
+             status->after_fingerprint);
+    record->soak_until = target->soaking ? target->soak_until : 0;
     target_device_address(status->spec, record->address, sizeof record->address);
     snprintf(record->serial, sizeof record->serial, "%s", status->facts.disk_serial);
     record->verified = target->verified;
@@ -65,6 +70,8 @@ void target_resume(struct target *target, const struct journal_target *record)
 {
     struct target_status *status = &target->status;
     target->resumed = true;
+    if (target_soak_resume(target, record))
+        return;
     target->deploys = record->deploys;
     if (!record->has_key)
         return;

@@ -182,6 +182,7 @@ static void prove_callback(const struct reach_result *result, void *arg)
         break;
     case REACH_UNHEALTHY:
     case REACH_BROKEN:
+    case REACH_REBOOTED: /* asked for after the soak only */
         break;
     }
     return_again(target);
@@ -247,19 +248,9 @@ static void return_down_callback(struct link *link, const struct error *err, voi
 
 static const struct link_events return_events = {return_up_callback, return_down_callback};
 
-static void process_closed_callback(uv_handle_t *handle)
+static void return_pinged_callback(struct target *target, const struct error *err)
 {
-    free(handle);
-}
-
-static void ping_exit_callback(uv_process_t *process, int64_t status, int signal)
-{
-    struct target *target = process->data;
-    uv_close((uv_handle_t *)process, process_closed_callback);
-    if (target == NULL)
-        return;
-    target->ping = NULL;
-    bool answered = status == 0 && signal == 0;
+    bool answered = err == NULL;
     uint64_t waited =
         uv_now(target->env->loop) + target->status.spec->reboot_timeout - target->reboot_deadline;
     if (answered && (target->seen_gone || waited >= PING_GONE_MS)) {
@@ -269,31 +260,12 @@ static void ping_exit_callback(uv_process_t *process, int64_t status, int signal
         target_set_step(target, STEP_WELCOME);
         return;
     }
-    target->seen_gone |= !answered;
-    error_set(&target->reach_error, ERROR_TIMEOUT, "%s",
-              answered ? "answers ping, and was not seen to go away" : "no answer to ping");
+    if (answered)
+        error_set(&target->reach_error, ERROR_TIMEOUT, "answers ping, and was not seen to go away");
+    else
+        target->reach_error = *err;
+    target->seen_gone |= !answered && err->cls == ERROR_TIMEOUT;
     return_again(target);
-}
-
-static void return_ping(struct target *target)
-{
-    const struct target_spec *spec = target->status.spec;
-    const char *host = spec->after.host != NULL ? spec->after.host : spec->host;
-    char *args[] = {"ping", "-n", "-c", "1", "-W", "1", (char *)host, NULL};
-    uv_process_options_t options = {.file = "ping", .args = args, .exit_cb = ping_exit_callback};
-    target->ping = calloc(1, sizeof *target->ping);
-    if (target->ping == NULL) {
-        return_again(target);
-        return;
-    }
-    target->ping->data = target;
-    int status = uv_spawn(target->env->loop, target->ping, &options);
-    if (status != 0) {
-        error_set(&target->reach_error, ERROR_IO, "cannot run ping: %s", uv_strerror(status));
-        uv_close((uv_handle_t *)target->ping, process_closed_callback);
-        target->ping = NULL;
-        return_again(target);
-    }
 }
 
 void target_enter_away(struct target *target)
@@ -313,7 +285,7 @@ void target_enter_away(struct target *target)
 void target_enter_return(struct target *target)
 {
     if (target->status.spec->reach == REACH_PING) {
-        return_ping(target);
+        target_ping(target, return_pinged_callback);
         return;
     }
     struct link_config config;

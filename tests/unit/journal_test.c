@@ -211,6 +211,90 @@ static void a_damaged_or_foreign_journal_is_refused(void **state)
     place_close(&place);
 }
 
+/* The tables as version 1 had them, and a run that was killed in the middle of a write. */
+static const char version_1[] =
+    "CREATE TABLE runs (id TEXT PRIMARY KEY, inventory TEXT, image TEXT, image_id TEXT,"
+    " started INTEGER, ended INTEGER DEFAULT 0, exit_code INTEGER, accept_once INTEGER,"
+    " force INTEGER, mode INTEGER);"
+    "CREATE TABLE targets (run TEXT, name TEXT, step TEXT, state TEXT, outcome TEXT, error TEXT,"
+    " damage TEXT, secret BLOB, directory TEXT, port INTEGER, uid INTEGER, deploys INTEGER,"
+    " is_root INTEGER, write_sent INTEGER, via_lifeline INTEGER, boot_id TEXT, machine TEXT,"
+    " disk TEXT, host_key TEXT, mode INTEGER, updated INTEGER, PRIMARY KEY (run, name));"
+    "CREATE TABLE transitions (number INTEGER PRIMARY KEY, run TEXT, target TEXT, time INTEGER,"
+    " step TEXT, state TEXT, outcome TEXT, error TEXT);"
+    "CREATE INDEX transitions_of ON transitions (run, target);"
+    "INSERT INTO runs (id, inventory, image, started) VALUES ('old', '/i.yaml', '/x.img', 1);"
+    "INSERT INTO targets VALUES ('old', 'a', 'write', 'commit', '', '', '', NULL, '/dev/shm/x', "
+    "4711,"
+    " 0, 1, 1, 1, 0, 'b00', 'armv7l', '/dev/mmcblk0', 'SHA256:x', 2, 3);"
+    "PRAGMA user_version=1;";
+
+static void an_older_journal_is_brought_up_to_date(void **state)
+{
+    (void)state;
+    struct place place;
+    place_open(&place);
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(place.file, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, version_1, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+
+    struct journal *journal = journal_there(&place);
+    struct journal_run run;
+    struct journal_target *targets = NULL;
+    size_t count = 0;
+    struct error err = {0};
+    assert_int_equal(journal_find_run(journal, NULL, false, &run, &err), 1);
+    assert_string_equal(run.id, "old");
+    assert_int_equal(journal_load_targets(journal, "old", &targets, &count, &err), 0);
+    assert_int_equal(count, 1);
+    assert_string_equal(targets[0].step, "write");
+    assert_true(targets[0].write_sent);
+    assert_int_equal(targets[0].soak_until, 0);
+    targets[0].soak_until = 99;
+    strcpy(targets[0].step, JOURNAL_SOAK);
+    strcpy(targets[0].outcome, "flashed");
+    strcpy(targets[0].boot_id_after, "b11");
+    strcpy(targets[0].after_fingerprint, "SHA256:y");
+    journal_put(journal, "old", &targets[0], NULL, NULL);
+    free(targets);
+    journal_close(journal);
+    uv_run(&place.loop, UV_RUN_DEFAULT);
+
+    journal = journal_there(&place); /* once more: nothing is left to bring up */
+    assert_int_equal(journal_find_run(journal, NULL, false, &run, &err), 1); /* its soak is left */
+    assert_int_equal(journal_load_targets(journal, "old", &targets, &count, &err), 0);
+    assert_int_equal(targets[0].soak_until, 99);
+    assert_string_equal(targets[0].boot_id_after, "b11");
+    assert_string_equal(targets[0].after_fingerprint, "SHA256:y");
+    free(targets);
+    journal_close(journal);
+    uv_run(&place.loop, UV_RUN_DEFAULT);
+    place_close(&place);
+}
+
+static void a_newer_journal_is_refused_and_left_as_it_is(void **state)
+{
+    (void)state;
+    struct place place;
+    place_open(&place);
+    char set[64];
+    sqlite3 *db = NULL;
+    struct error err = {0};
+    snprintf(set, sizeof set, "PRAGMA user_version=%d", JOURNAL_VERSION + 1);
+    assert_int_equal(sqlite3_open(place.file, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, set, NULL, NULL, NULL), SQLITE_OK);
+    assert_null(journal_open(&place.loop, place.dir, &err));
+    assert_int_equal(err.cls, ERROR_IO);
+    assert_non_null(strstr(err.text, "version"));
+    sqlite3_stmt *tables = NULL;
+    sqlite3_prepare_v2(db, "SELECT 1 FROM sqlite_master", -1, &tables, NULL);
+    assert_int_equal(sqlite3_step(tables), SQLITE_DONE);
+    sqlite3_finalize(tables);
+    sqlite3_close(db);
+    place_close(&place);
+}
+
 static void nobody_else_may_read_it(void **state)
 {
     (void)state;
@@ -275,6 +359,8 @@ int main(void)
         cmocka_unit_test(what_was_promised_survives_sigkill),
         cmocka_unit_test(a_damaged_or_foreign_journal_is_refused),
         cmocka_unit_test(what_a_device_was_flashed_with_is_known_until_it_is_written_to),
+        cmocka_unit_test(an_older_journal_is_brought_up_to_date),
+        cmocka_unit_test(a_newer_journal_is_refused_and_left_as_it_is),
         cmocka_unit_test(nobody_else_may_read_it),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

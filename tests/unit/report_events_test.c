@@ -97,6 +97,13 @@ static json_t *play(int verbosity)
     scene.see.target_done(&fake->run, target, scene.see.arg);
     fake_failed(fake, 1, "no answer", "power?");
     scene.see.target_done(&fake->run, &fake->targets[1], scene.see.arg);
+    scene.see.soak_started(&fake->run, 0, FAKE_STARTED + 120000, scene.see.arg);
+    target->outcome = OUTCOME_FAILED;
+    target->damage = DAMAGE_DIED;
+    error_set(&target->error, ERROR_NETWORK, "gone");
+    scene.see.target_soaked(&fake->run, target, scene.see.arg);
+    scene.see.soak_ended(&fake->run, 0, scene.see.arg);
+    target->outcome = OUTCOME_FLASHED;
     fake_ended(fake, 75000, 1);
     scene.see.run_ended(&fake->run, scene.see.arg);
     return scene_end(&scene);
@@ -111,12 +118,12 @@ static const char *string_of(const json_t *event, const char *key)
 static void test_order_and_rate(void **state)
 {
     (void)state;
-    static const char *const expected[] = {"run_started",     "image_ready",  "wave_started",
-                                           "target_state",    "target_state", "target_progress",
-                                           "target_progress", /* 25 changes in 2.5 s: the first, one
-                                                                 1 s, one 2 s */
-                                           "target_progress", "target_log",   "message",
-                                           "target_done",     "target_done",  "run_ended"};
+    static const char *const expected[] = {
+        "run_started",     "image_ready",     "wave_started", "target_state", "target_state",
+        "target_progress", "target_progress", /* 25 changes in 2.5 s: the first, one
+                                                 1 s, one 2 s */
+        "target_progress", "target_log",      "message",      "target_done",  "target_done",
+        "soak_started",    "target_soaked",   "soak_ended",   "run_ended"};
     json_t *list = play(0);
     assert_int_equal(json_array_size(list), sizeof expected / sizeof *expected);
     for (size_t i = 0; i < json_array_size(list); i++)
@@ -142,7 +149,14 @@ static void test_values(void **state)
     assert_string_equal(string_of(failed, "target"), "pi-02");
     assert_string_equal(string_of(json_object_get(failed, "error"), "class"), "network");
     assert_string_equal(string_of(json_object_get(failed, "error"), "remedy"), "power?");
-    const json_t *end = json_array_get(list, 12);
+    assert_string_equal(string_of(json_array_get(list, 12), "until"), "2026-11-20T23:03:05.123Z");
+    const json_t *soaked = json_array_get(list, 13);
+    assert_string_equal(string_of(soaked, "outcome"), "failed");
+    assert_string_equal(string_of(soaked, "damage"), "died");
+    assert_string_equal(string_of(json_object_get(soaked, "error"), "text"), "gone");
+    const json_t *died = json_object_get(json_array_get(list, 14), "died");
+    assert_int_equal(json_integer_value(died), 1);
+    const json_t *end = json_array_get(list, 15);
     assert_int_equal(json_integer_value(json_object_get(end, "exit_code")), 1);
     const json_t *counts = json_object_get(end, "counts");
     assert_int_equal(json_integer_value(json_object_get(counts, "flashed")), 1);
