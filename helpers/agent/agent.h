@@ -62,6 +62,8 @@ struct agent {
     struct agent_work work;
     char *facts;
     int64_t alone_since;      /* ms: since when there has been no controller; 0: there is one */
+    int64_t silence;          /* ms without a byte after which a controller counts as gone */
+    int64_t last_heard;       /* ms: from the active peer */
     int64_t last_command;     /* ms */
     int64_t last_progress;    /* ms */
     struct progress progress; /* as last sent … */

@@ -37,6 +37,8 @@ int agent_init(struct agent *agent)
     agent->started = (int64_t)time(NULL);
     agent->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     agent->alone_since = agent_now();
+    if (agent->silence == 0)
+        agent->silence = PROTOCOL_SILENCE;
     agent->work.agent = agent;
     lifeline_token(agent->config.key, agent->token);
     if (agent->wake_fd < 0 || flash_init(&agent->flash, agent->wake_fd) != 0 ||
@@ -91,7 +93,7 @@ static void accept_peer(struct agent *agent, int listener, enum peer_kind kind)
         return;
     }
     if (kind == PEER_TCP) {
-        /* Who is gone without a word is noticed after 40 s. */
+        /* The kernel's own watch: check_silence and the strangers' deadline are the agent's. */
         int idle = 10, count = 3;
         setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
         setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
@@ -136,6 +138,8 @@ static void serve_peer(struct agent *agent, unsigned slot)
     struct peer *peer = agent->peers[slot];
     for (unsigned i = 0; i < 16; i++) { /* others get their turn */
         int got = peer_receive(peer);
+        if (got > 0 && peer == agent->active)
+            agent->last_heard = agent_now();
         if (got < 0 || take_frames(agent, peer) != 0) {
             drop_peer(agent, slot);
             return;
@@ -209,6 +213,32 @@ static void check_lonely(struct agent *agent, int64_t now)
     }
 }
 
+/* What becomes of the device now that nobody is there, for who stands before it. */
+static const char *say_what_follows(struct agent *agent)
+{
+    if (goes_on_alone(agent))
+        return "all it needs is here, the agent finishes alone";
+    if (agent->phase >= PHASE_ERASING_HEAD && agent->phase <= PHASE_WRITING_HEAD)
+        return "the disk is incomplete: DO NOT POWER OFF, waiting for fleetflash --resume";
+    if (agent->phase == PHASE_FENCING || agent->phase == PHASE_FENCED)
+        return "nothing was written yet, the old system is given back if nobody comes";
+    if (agent->phase == PHASE_WRITTEN || agent->phase == PHASE_REBOOTING)
+        return "the new system is booted";
+    return "nothing was changed yet";
+}
+
+/* A host that lost its power, or a cable that was pulled, sends no end of the stream. */
+static void check_silence(struct agent *agent, int64_t now)
+{
+    if (agent->active == NULL || now - agent->last_heard <= agent->silence)
+        return;
+    console_print(agent->console, "no word from %s for %d s, its connection is given up: %s",
+                  agent->config.controller, (int)(agent->silence / 1000), say_what_follows(agent));
+    for (unsigned i = 0; i < AGENT_PEERS_MAX; i++)
+        if (agent->peers[i] != NULL && agent->peers[i] == agent->active)
+            drop_peer(agent, i);
+}
+
 static void check_timers(struct agent *agent)
 {
     int64_t now = agent_now();
@@ -223,6 +253,7 @@ static void check_timers(struct agent *agent)
                      (peer_pending(peer) == 0 || peer_flush(peer) != 0 || peer_pending(peer) == 0)))
             drop_peer(agent, i);
     }
+    check_silence(agent, now);
     check_lonely(agent, now);
     int64_t patience = agent->serve_disk == NULL ? WRITTEN_PATIENCE : 0;
     if (agent->phase == PHASE_WRITTEN && agent->reboot_at == 0 &&

@@ -17,14 +17,14 @@ static int usage(void)
 {
     fputs(
         "usage: fleetflash-agent serve --disk FILE (--stdio | --socket-pair-fd N | --socket NAME)\n"
-        "           [--port N] [--run ID] [--key HEX] [--no-fence]\n",
+        "           [--port N] [--run ID] [--key HEX] [--silence MS] [--no-fence]\n",
         stderr);
     return 2;
 }
 
 struct serve_options {
     const char *disk, *socket, *run, *key, *test_switch[8];
-    int pair, port, switch_count;
+    int pair, port, silence, switch_count;
     bool stdio;
 };
 
@@ -42,6 +42,8 @@ static bool take_option(struct serve_options *o, const char *name, const char *v
         return (o->pair = atoi(value)) > 2;
     if (strcmp(name, "--port") == 0 && value != NULL)
         return (o->port = atoi(value)) >= 0;
+    if (strcmp(name, "--silence") == 0 && value != NULL)
+        return (o->silence = atoi(value)) > 0;
 #ifdef AGENT_TEST_SWITCHES
     if (strcmp(name, "--switch") == 0 && value != NULL && o->switch_count < 8)
         return (o->test_switch[o->switch_count++] = value) != NULL;
@@ -90,6 +92,7 @@ int serve_run(int argc, char **argv)
     if (agent == NULL || !take_options(&o, argc, argv) || fill_config(&agent->config, &o) != 0)
         return usage();
     agent->serve_disk = o.disk;
+    agent->silence = o.silence;
     agent->console = agent->unix_listener = agent->tcp_listener = -1;
     daemon_settle();
     if (o.socket != NULL && (agent->unix_listener = attach_listen(o.socket)) < 0) {

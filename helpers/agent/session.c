@@ -362,6 +362,7 @@ static int on_hello(struct agent *agent, struct peer *peer, const struct frame *
         agent->active->ending = true;
     agent->active = peer;
     agent->alone_since = 0;
+    agent->last_heard = agent_now();
     agent->relay_pid = peer->kind == PEER_UNIX ? peer->pid : 0;
     intake_forget(&agent->intake);
     memset(&agent->progress, 0, sizeof agent->progress);

@@ -41,6 +41,10 @@
  * FAIL of that kind) starts it again. The agent only sends unasked: LOG, PHASE, PROGRESS, WANT,
  * FAIL.
  *
+ * Half-open connections: from HELLO_REPLY on the controller sends a PING every
+ * PROTOCOL_PING_EVERY. A side that hears nothing at all for PROTOCOL_SILENCE takes the connection
+ * for dead, as if it had been reset.
+ *
  * A PING is answered on any connection of the agent's own port that has proven the secret, without
  * taking the conversation over: so the controller tries the second way in before it needs it.
  */
@@ -61,8 +65,10 @@
 #define PROTOCOL_BLOCK_MAX  (256u * 1024u)
 #define PROTOCOL_TEXT_MAX   1024u
 #define PROTOCOL_RUN_ID_MAX 64u
-#define PROTOCOL_WANT_MAX   1024u /* ranges in one WANT */
-#define PROTOCOL_HASHES_MAX 8192u /* entries in one MANIFEST_HASHES */
+#define PROTOCOL_PING_EVERY 5000u  /* ms */
+#define PROTOCOL_SILENCE    30000u /* ms */
+#define PROTOCOL_WANT_MAX   1024u  /* ranges in one WANT */
+#define PROTOCOL_HASHES_MAX 8192u  /* entries in one MANIFEST_HASHES */
 
 /* The agent's lock and meeting point on the device: this name in the abstract unix socket namespace
  * (unix(7)). Whoever is bound to it owns the device. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "target/agent_session.h"
 
+#include "target/heartbeat.h"
+
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +40,7 @@ struct agent_session {
     uint64_t rate;        /* bytes per second, 0: no limit */
     uint64_t credit_time; /* ms of the loop's clock when the next block may go */
     uv_timer_t *rate_timer;
+    struct heartbeat *heartbeat; /* NULL: none */
 
     char diagnostic[512];
     bool dead; /* lost has been said */
@@ -97,6 +100,8 @@ static void session_quiet(struct agent_session *session)
         session->slots[i].fetch = NULL;
     }
     session->range_count = 0;
+    heartbeat_free(session->heartbeat);
+    session->heartbeat = NULL;
     if (session->rate_timer != NULL) {
         uv_close((uv_handle_t *)session->rate_timer, timer_free_callback);
         session->rate_timer = NULL;
@@ -225,6 +230,34 @@ void agent_session_request(struct agent_session *session, enum frame_type type)
 {
     uint8_t frame[PROTOCOL_SMALL_MAX];
     session_send(session, frame, protocol_encode_empty(type, frame, sizeof frame));
+}
+
+/* --- signs of life ------------------------------------------------------------------- */
+
+static uint64_t session_ping_callback(void *arg)
+{
+    struct agent_session *session = arg;
+    agent_session_request(session, FRAME_PING);
+    return session->wire->bytes_sent;
+}
+
+static void session_silent_callback(void *arg)
+{
+    struct agent_session *session = arg;
+    struct error err;
+    error_set(&err, ERROR_TIMEOUT, "nothing is heard from the agent any more");
+    session_enter(session);
+    session_lose(session, &err);
+    session_leave(session);
+}
+
+static const struct heartbeat_events heartbeat_events = {session_ping_callback,
+                                                         session_silent_callback};
+
+void agent_session_set_heartbeat(struct agent_session *session, uv_loop_t *loop, uint64_t every)
+{
+    if (session->heartbeat == NULL && session->wire != NULL)
+        session->heartbeat = heartbeat_new(loop, every, &heartbeat_events, session);
 }
 
 /* --- serving blocks ------------------------------------------------------------------ */
@@ -398,7 +431,7 @@ static void handle_reply(struct agent_session *session, const struct frame *fram
     }
     if (bad)
         session_breach(session, "a malformed reply");
-    else
+    else if (frame->type != FRAME_PONG || session->heartbeat == NULL)
         session->events->reply(&reply, session->arg);
 }
 
@@ -484,6 +517,7 @@ static void wire_data_callback(struct wire *wire, const uint8_t *data, size_t si
     struct agent_session *session = arg;
     session_enter(session);
     session_account(session); /* what fits into the window never drains */
+    heartbeat_heard(session->heartbeat);
     if (!session_keep_input(session, data, size))
         session_breach(session, "out of memory for its frame");
     size_t used = 0;

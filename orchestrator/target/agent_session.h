@@ -72,6 +72,10 @@ void agent_session_set_store(struct agent_session *session, struct store *store)
 /* Bytes per second that this session may send; 0: no limit. */
 void agent_session_set_rate(struct agent_session *session, uv_loop_t *loop, uint64_t rate);
 
+/* From now on PINGs go out every so many ms, their answers are not told, and a stream on which
+ * nothing has moved for HEARTBEAT_MISSED of them is lost (ERROR_TIMEOUT). */
+void agent_session_set_heartbeat(struct agent_session *session, uv_loop_t *loop, uint64_t every);
+
 /* Requests. Each is sent at once; answers come through reply, in the agent's own time. */
 void agent_session_hello(struct agent_session *session, const uint8_t token[PROTOCOL_TOKEN_SIZE],
                          const char *run_id);

@@ -410,6 +410,7 @@ static void reply_hello(struct target *target, const struct hello_reply *hello)
 {
     target->phase = (enum agent_phase)hello->phase;
     target->heard = true;
+    agent_session_set_heartbeat(target->session, target->env->loop, PROTOCOL_PING_EVERY);
     if (hello->port != 0)
         target->deployed.port = hello->port;
     if (hello->mode != MODE_AUTO)

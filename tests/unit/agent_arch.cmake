@@ -17,6 +17,8 @@ foreach(row "aarch64;cortex-a53;runs" "armhf;cortex-a7;runs" "armel;arm1176;runs
 endforeach()
 
 # The whole conversation, not only the start, on armv6 (agent.cmake runs it on qemu's best CPU).
-if(TEST agent_serve_armel_test)
-  set_property(TEST agent_serve_armel_test APPEND PROPERTY ENVIRONMENT QEMU_CPU=arm1176)
-endif()
+foreach(part serve refuse table lost)
+  if(TEST agent_${part}_armel_test)
+    set_property(TEST agent_${part}_armel_test APPEND PROPERTY ENVIRONMENT QEMU_CPU=arm1176)
+  endif()
+endforeach()

@@ -9,6 +9,8 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,9 +126,17 @@ void driver_send(struct driver *driver, const uint8_t *data, size_t size)
     }
 }
 
+static void wait_pinging(struct driver *driver)
+{
+    struct pollfd in = {.fd = driver->in, .events = POLLIN};
+    while (driver->pings && poll(&in, 1, 200) == 0)
+        driver_request(driver, FRAME_PING);
+}
+
 /* More plain bytes; false at the end of the stream. */
 static bool receive(struct driver *driver)
 {
+    wait_pinging(driver);
     uint8_t *room = driver->buffer + driver->size;
     if (driver->line == NULL) {
         ssize_t n = read(driver->in, room, PROTOCOL_PAYLOAD_MAX + 64 - driver->size);
@@ -162,7 +172,7 @@ void driver_init(struct driver *driver, struct image *image, int in, int out)
     driver->image = image;
     driver->in = in;
     driver->out = out;
-    driver->corrupt_block = -1;
+    driver->corrupt_block = driver->kept_block = -1;
     driver->buffer = malloc(PROTOCOL_PAYLOAD_MAX + 64 + LIFELINE_PLAIN_MAX);
     driver->sealed = malloc(2 * LIFELINE_RECORD_MAX);
     driver->want_count = calloc(image->count, sizeof *driver->want_count);
@@ -190,12 +200,21 @@ void driver_start(struct driver *driver, struct image *image, const char *disk,
                   const char *const *extra)
 {
     int to[2], from[2];
-    const char *argv[32] = {getenv("AGENT_RUNNER"), getenv("AGENT_PROGRAM"), "serve", "--disk",
-                            disk};
-    unsigned n = 5, first = argv[0] == NULL;
-    for (; extra != NULL && *extra != NULL; extra++)
+    /* On a busy machine a test may be silent for long; those about silence say their own. */
+    const char *argv[32] = {getenv("AGENT_RUNNER"),
+                            getenv("AGENT_PROGRAM"),
+                            "serve",
+                            "--disk",
+                            disk,
+                            "--silence",
+                            "600000"};
+    unsigned n = 7, first = argv[0] == NULL;
+    bool on_socket = false;
+    for (; extra != NULL && *extra != NULL; extra++) {
+        on_socket |= strcmp(*extra, "--socket") == 0;
         argv[n++] = *extra;
-    if (extra == NULL || n == 5 || strcmp(argv[5], "--socket") != 0)
+    }
+    if (!on_socket)
         argv[n++] = "--stdio";
     assert_non_null(argv[1]);
     assert_int_equal(pipe2(to, O_CLOEXEC) | pipe2(from, O_CLOEXEC), 0);
@@ -274,7 +293,8 @@ static void send_block(struct driver *driver, uint32_t i)
     assert_non_null(image->wire[i]); /* blocks of zeros are never asked for */
     driver->wants++;
     driver->want_count[i]++;
-    if (driver->stop_after != 0 && driver->sent >= driver->stop_after)
+    if ((driver->stop_after != 0 && driver->sent >= driver->stop_after) ||
+        driver->kept_block == (int64_t)i)
         return;
     driver->sent++;
     uint8_t *data = malloc(image->entries[i].wire_size);
@@ -410,4 +430,28 @@ bool disk_file_holds(const char *path, const struct image *image)
         close(fd);
     free(data);
     return same;
+}
+
+/* --- programs ----------------------------------------------------------------------------- */
+
+int agent_tests_begin(char *disk, size_t disk_size)
+{
+    const char *program = getenv("AGENT_PROGRAM"), *runner = getenv("AGENT_RUNNER");
+    if (program == NULL || access(program, X_OK) != 0 || sodium_init() < 0) {
+        fprintf(stderr, "no agent program to test\n");
+        return 77;
+    }
+    if (runner != NULL && access(runner, X_OK) != 0) {
+        fprintf(stderr, "no %s to run it with\n", runner);
+        return 77;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    snprintf(disk, disk_size, "/tmp/agent-disk-%d", (int)getpid());
+    return 0;
+}
+
+int agent_tests_end(const char *disk, int failed)
+{
+    unlink(disk);
+    return failed;
 }

@@ -48,6 +48,8 @@ struct driver {
     /* What goes wrong. */
     int64_t corrupt_block; /* sent spoilt … */
     int corrupt_times;     /* … this often */
+    int64_t kept_block;    /* never sent; -1: none */
+    bool pings;            /* sends a PING now and then while it waits, as controllers do */
     uint32_t stop_after;   /* blocks sent, then no more; 0: never */
     uint32_t sent;
 };
@@ -77,6 +79,10 @@ int driver_stop(struct driver *driver);
 /* Makes a file of size bytes from what (may be shorter, NULL: noise by seed). */
 void disk_file_make(const char *path, uint64_t size, const uint8_t *what, uint64_t what_size,
                     unsigned seed);
+/* Before and after the tests of a program: makes up the disk's path and looks for the agent
+ * program. 0, or 77 where there is none; the end takes and returns what cmocka counted. */
+int agent_tests_begin(char *disk, size_t disk_size);
+int agent_tests_end(const char *disk, int failed);
 /* Does the file begin with the image? */
 bool disk_file_holds(const char *path, const struct image *image);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The controller's end of the conversation, against a wire that the test plays the agent on. */
 #include "target/agent_session.h"
+#include "target/heartbeat.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -205,8 +206,84 @@ static void the_owner_may_free_it_in_a_callback(void **state)
     fixture_close(&f);
 }
 
-/* --- with a store
- * --------------------------------------------------------------------------------- */
+/* --- signs of life ------------------------------------------------------------------- */
+
+static unsigned count_pings(const struct fake_wire *fake)
+{
+    unsigned pings = 0;
+    struct frame frame;
+    int64_t taken;
+    for (size_t at = 0; (taken = protocol_parse(fake->out + at, fake->size - at, &frame)) > 0;
+         at += (size_t)taken)
+        pings += frame.type == FRAME_PING;
+    return pings;
+}
+
+/* Nobody answers: six pings are sent, then the conversation is over, once. */
+static void silence_ends_the_conversation(void **state)
+{
+    (void)state;
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    struct fixture f;
+    fixture_open(&f);
+    agent_session_set_heartbeat(f.session, &loop, 1);
+    uv_run(&loop, UV_RUN_DEFAULT); /* ends with the last timer */
+    assert_int_equal(f.heard.losses, 1);
+    assert_int_equal(f.heard.lost.cls, ERROR_TIMEOUT);
+    /* The first beat finds the answer that it was begun with. */
+    assert_int_equal(count_pings(f.fake), HEARTBEAT_MISSED + 1);
+    assert_true(f.fake->closed);
+    fixture_close(&f);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+struct answerer {
+    struct fixture *f;
+    bool answers;  /* with PONGs; otherwise only the transport takes bytes */
+    unsigned left; /* beats, then silence */
+};
+
+static void answer_callback(uv_timer_t *timer)
+{
+    struct answerer *answerer = timer->data;
+    uint8_t pong[PROTOCOL_HEADER_SIZE];
+    if (answerer->left-- == 0) {
+        uv_close((uv_handle_t *)timer, NULL);
+        return;
+    }
+    if (answerer->answers)
+        agent_says(answerer->f, pong, protocol_encode_empty(FRAME_PONG, pong, sizeof pong));
+    else
+        answerer->f->fake->wire.bytes_sent += 4096;
+}
+
+/* An answer keeps it, and so do blocks that leave on a line so slow that the answer is behind them.
+ */
+static void life_keeps_the_conversation(void **state)
+{
+    (void)state;
+    for (int answers = 0; answers <= 1; answers++) {
+        uv_loop_t loop;
+        uv_timer_t timer;
+        struct fixture f;
+        uv_loop_init(&loop);
+        fixture_open(&f);
+        struct answerer answerer = {&f, answers != 0, 20};
+        uv_timer_init(&loop, &timer);
+        timer.data = &answerer;
+        uv_timer_start(&timer, answer_callback, 10, 10);
+        agent_session_set_heartbeat(f.session, &loop, 10);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        assert_int_equal(f.heard.replies, 0); /* nobody waits for these */
+        assert_int_equal(f.heard.losses, 1);
+        assert_true(count_pings(f.fake) > HEARTBEAT_MISSED + 2);
+        fixture_close(&f);
+        assert_int_equal(uv_loop_close(&loop), 0);
+    }
+}
+
+/* --- with a store -------------------------------------------------------------------- */
 
 static void store_done_callback(struct store *store, const struct error *err, void *arg)
 {
@@ -289,6 +366,8 @@ int main(void)
         cmocka_unit_test(a_controllers_frame_from_the_agent_is_refused),
         cmocka_unit_test(a_want_before_the_manifest_is_refused),
         cmocka_unit_test(the_owner_may_free_it_in_a_callback),
+        cmocka_unit_test(silence_ends_the_conversation),
+        cmocka_unit_test(life_keeps_the_conversation),
         cmocka_unit_test(wanted_blocks_are_sent_and_others_refused),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
