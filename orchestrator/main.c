@@ -14,6 +14,7 @@
 #include "report/screen.h"
 #include "run/meter.h"
 #include "run/reset_command.h"
+#include "run/self.h"
 #include "run/start.h"
 
 #include <locale.h>
@@ -35,10 +36,13 @@ static int complain(const struct error *err)
 
 /* --- inventory ----------------------------------------------------------------------- */
 
+/* --local has none: the machine itself is all there is, and its run is resumed by that word. */
 static struct inventory *load_inventory(const struct options *options)
 {
     struct diagnostics mistakes = {0};
-    struct inventory *inventory = inventory_load(options->inventory, &mistakes);
+    bool local = strcmp(options->inventory, SELF_INVENTORY) == 0;
+    struct inventory *inventory =
+        local ? self_inventory(&mistakes) : inventory_load(options->inventory, &mistakes);
     for (size_t i = 0; i < mistakes.count; i++)
         fprintf(stderr, "%s\n", mistakes.texts[i]);
     diagnostics_free(&mistakes);
@@ -72,10 +76,9 @@ static size_t refuse_unsupported(const struct options *options, const struct inv
         const struct target_spec *spec = &inventory->targets[i];
         if (!selected[i])
             continue;
-        if (!options->mode_given &&
-            (spec->mode == INVENTORY_NETBOOT || spec->mode == INVENTORY_LOCAL))
+        if (!options->mode_given && spec->mode == INVENTORY_NETBOOT)
             diagnostics_add(&mistakes, inventory->file, spec->at,
-                            "%s: this version knows the modes auto, stage and stream", spec->name);
+                            "%s: this version does not know the mode netboot", spec->name);
     }
     for (size_t i = 0; i < mistakes.count; i++)
         fprintf(stderr, "%s\n", mistakes.texts[i]);
@@ -129,22 +132,33 @@ static void watchers_close(struct watchers *watchers)
 
 /* --- commands ------------------------------------------------------------------------ */
 
-static enum flash_mode mode_of(const struct options *options)
+/* What a run goes on with or does again. */
+struct earlier {
+    struct journal *journal;
+    struct journal_run run; /* id "": this is a new one */
+    struct journal_target *targets;
+    size_t count;
+};
+
+/* The command line's word for mode local, of this run or of the one that goes on. */
+static bool local_of(const struct options *options, const struct earlier *earlier)
 {
-    if (!options->mode_given)
+    if (options->mode_given)
+        return options->mode == INVENTORY_LOCAL;
+    return earlier->run.mode == JOURNAL_MODE_LOCAL;
+}
+
+/* MODE_AUTO: the inventory's. */
+static enum flash_mode mode_of(const struct options *options, const struct earlier *earlier)
+{
+    if (local_of(options, earlier))
         return MODE_AUTO;
+    if (!options->mode_given)
+        return (enum flash_mode)earlier->run.mode;
     return options->mode == INVENTORY_STAGE    ? MODE_STAGE
            : options->mode == INVENTORY_STREAM ? MODE_STREAM
                                                : MODE_AUTO;
 }
-
-/* What a run goes on with or does again. */
-struct earlier {
-    struct journal *journal;
-    struct journal_run run;
-    struct journal_target *targets;
-    size_t count;
-};
 
 /* The run itself, once everything it needs is there. */
 static int run_with(const struct options *options, const struct earlier *earlier,
@@ -168,8 +182,8 @@ static int run_with(const struct options *options, const struct earlier *earlier
         .accept_once = options->accept_once || (again && earlier->run.accept_once),
         .force = options->force || (again && earlier->run.force),
         .strict = options->strict,
-        .mode =
-            again && !options->mode_given ? (enum flash_mode)earlier->run.mode : mode_of(options),
+        .mode = mode_of(options, earlier),
+        .local = local_of(options, earlier),
         .journal = earlier->journal,
         .resume = resume ? &earlier->run : NULL,
         .resume_targets = resume ? earlier->targets : NULL,
@@ -201,9 +215,8 @@ static int run_with(const struct options *options, const struct earlier *earlier
 /* What would be believed to protect or to work, and is not there yet. */
 static int refuse_options(const struct options *options, struct error *err)
 {
-    if (options->mode_given &&
-        (options->mode == INVENTORY_NETBOOT || options->mode == INVENTORY_LOCAL))
-        return error_set(err, ERROR_USAGE, "this version knows --mode auto, stage and stream");
+    if (options->mode_given && options->mode == INVENTORY_NETBOOT)
+        return error_set(err, ERROR_USAGE, "this version does not know --mode netboot");
     return 0;
 }
 
@@ -216,7 +229,8 @@ static int check_surroundings(const struct options *options, struct error *err)
         if (report_check_writable(options->reports[i].path, err) != 0)
             return -1;
     }
-    bool asks = options->command == COMMAND_FLASH || options->command == COMMAND_RETRY;
+    bool asks = options->command == COMMAND_FLASH || options->command == COMMAND_LOCAL ||
+                options->command == COMMAND_RETRY;
     if (asks && !options->yes && !isatty(STDERR_FILENO)) {
         error_set(err, ERROR_USAGE, "there is no terminal to confirm the plan on");
         return error_remedy(err, "look at --check, then say --yes");
@@ -228,7 +242,14 @@ static int flash_selected(const struct options *options, const struct earlier *e
                           const struct inventory *inventory, const bool *selected)
 {
     struct error err;
-    if (check_surroundings(options, &err) != 0)
+    struct self_question question = {
+        .inventory = inventory,
+        .selected = selected,
+        .all_local = local_of(options, earlier),
+        .mode_given = mode_of(options, earlier) != MODE_AUTO,
+        .check = options->command == COMMAND_CHECK,
+    };
+    if (check_surroundings(options, &err) != 0 || self_check(&question, &err) != 0)
         return complain(&err);
     struct agent_files *files = agent_files_load(&err);
     if (files == NULL)
@@ -445,12 +466,18 @@ static int command_reset(const struct options *options)
 static int command_unsupported(const struct options *options)
 {
     static const char *const names[COMMAND_COUNT] = {
-        [COMMAND_LOCAL] = "--local",
         [COMMAND_RECOVERY_IMAGE] = "recovery image",
         [COMMAND_RECOVERY_SCRIPT] = "recovery script",
     };
     fprintf(stderr, "fleetflash: %s is not in this version\n", names[options->command]);
     return EXIT_USAGE;
+}
+
+static int command_local(const struct options *options)
+{
+    struct options local = *options;
+    local.inventory = SELF_INVENTORY;
+    return command_on_inventory(&local);
 }
 
 static int run_command(const struct options *options)
@@ -469,6 +496,8 @@ static int run_command(const struct options *options)
     case COMMAND_CHECK:
     case COMMAND_LIST:
         return command_on_inventory(options);
+    case COMMAND_LOCAL:
+        return command_local(options);
     case COMMAND_RESUME:
     case COMMAND_RETRY:
         return command_again(options);

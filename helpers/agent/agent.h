@@ -28,6 +28,7 @@ struct agent_work {
         enum flash_mode asked;
         struct mode_reply reply;
         bool fresh;
+        uint32_t staging; /* blocks that are going to be staged */
     } choice;
     bool destroyed; /* WRITE: the first byte may have been written */
 };
@@ -50,7 +51,9 @@ struct agent {
     enum flash_mode mode; /* MODE_AUTO: not decided */
     enum agent_job job;   /* running */
     bool staging_done, write_asked, failing, quit;
-    struct fail fail; /* why it failed, for controllers that come later */
+    bool unattended;   /* nobody tells it to write and to reboot (BEGIN_FLAG_UNATTENDED) */
+    unsigned rewrites; /* then: how often a failed write was begun anew */
+    struct fail fail;  /* why it failed, for controllers that come later */
     struct worker worker;
     struct flash flash;
     struct intake intake;

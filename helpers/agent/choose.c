@@ -40,10 +40,20 @@ int choose_mode(enum flash_mode asked, bool force, const struct scan_result *fou
         text_copy(reply->reason, sizeof reply->reason, "stream mode, as asked");
         return 0;
     }
+    if (need > room && found->whole) {
+        fault_set(fail, FAILCODE_MEMORY,
+                  "the whole image has to be held in memory, which is %.1f MiB, and only %.1f MiB "
+                  "can be",
+                  mib(need), mib(room));
+        return fault_remedy(fail, "stop services that use memory, or flash this machine from "
+                                  "another one");
+    }
     if (need <= room) {
         reply->mode = MODE_STAGE;
         text_format(reply->reason, sizeof reply->reason,
-                    "%.1f MiB differ and fit into %.1f MiB of free memory", mib(need), mib(room));
+                    "%s%.1f MiB%s fit into %.1f MiB of free memory",
+                    found->whole ? "the whole image's " : "", mib(need),
+                    found->whole ? "" : " differ and", mib(room));
         return 0;
     }
     if (asked == MODE_STAGE) {

@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LAST_WORDS 500 /* ms between the end of the stream and the reboot */
+#define LAST_WORDS   500 /* ms between the end of the stream and the reboot */
+#define REWRITES_MAX 3u
 
 /* --- on the worker ------------------------------------------------------------------------ */
 
@@ -73,28 +74,36 @@ static int scan_and_choose(struct agent *agent, struct agent_work *work, struct 
     uint64_t all = flash_wire_total(flash, &blocks);
     enum flash_mode asked = work->choice.asked;
     /* What surely can be staged is fetched while the disk is still being compared. */
-    bool early = asked == MODE_STAGE || (asked == MODE_AUTO && choose_need(all, blocks) <= room);
+    bool fits = choose_need(all, blocks) <= room;
+    bool early = agent->unattended ? fits : asked == MODE_STAGE || (asked == MODE_AUTO && fits);
     /* Streaming keeps only the head: that much must be there. */
     flash->arena.floor = asked == MODE_STREAM ? 0 : CHOOSE_RESERVE / 2 + agent->target.lifeline;
     flash->arena.must_lock = agent->serve_disk == NULL;
     if ((early && flash_prepare_staging(flash, flash->manifest.block_count, &work->fail) != 0) ||
-        scan_run(scan, early, &agent->worker.report, &found, &work->fail) != 0 ||
-        choose_mode(asked, flash->force, &found, room, &work->choice.reply, &work->fail) != 0)
+        scan_run(scan, early, &agent->worker.report, &found, &work->fail) != 0)
+        return -1;
+    if (agent->unattended) { /* what the live system still changes can be fetched from nobody */
+        found.whole = true;
+        found.travelling = blocks;
+        found.wire_bytes = all;
+    }
+    if (choose_mode(asked, flash->force, &found, room, &work->choice.reply, &work->fail) != 0)
         return -1;
     work->choice.fresh = found.fresh;
+    work->choice.staging = found.travelling;
     if (work->choice.reply.mode == MODE_STREAM) {
         flash->arena.floor = 0;
         if (flash_prepare_pool(flash, &work->fail) != 0)
             return -1;
         return flash_prepare_staging(flash, flash->head_blocks, &work->fail);
     }
-    if (work->choice.reply.mode == MODE_UNCHANGED || early)
+    if (work->choice.reply.mode == MODE_UNCHANGED || (early && !agent->unattended))
         return 0;
     if (flash_prepare_staging(flash, flash->manifest.block_count, &work->fail) != 0)
         return -1;
     for (uint32_t i = 0; i < flash->manifest.block_count; i++)
         if (!flash_is_unmapped(flash, i) && !flash_is_zero(flash, i) &&
-            !(flash_state(flash, i) & BLOCK_SAME))
+            (agent->unattended || !(flash_state(flash, i) & BLOCK_SAME)))
             flash_need(flash, i);
     return 0;
 }
@@ -253,9 +262,21 @@ static void announce(struct agent *agent, enum fail_state state)
     }
 }
 
+/* With nobody to say so, a write that failed is begun anew by itself: all of it is in memory. */
+static bool rewrites(struct agent *agent)
+{
+    if (!agent->unattended || agent->rewrites++ >= REWRITES_MAX)
+        return false;
+    console_print(agent->console, "%s; the write is begun anew", agent->fail.text);
+    session_log(agent, LOG_WARNING, agent->fail.text);
+    return jobs_start(agent, JOB_WRITE);
+}
+
 /* No job runs: undo what was done. */
 static void back_out(struct agent *agent)
 {
+    if (agent->work.destroyed && rewrites(agent))
+        return;
     if (agent->work.destroyed)
         announce(agent, FAIL_INCOMPLETE);
     else if (agent->phase < PHASE_FENCING || agent->phase == PHASE_FAILED)
@@ -365,12 +386,15 @@ void jobs_done(struct agent *agent, enum agent_job job, int status)
         session_phase(agent, PHASE_FENCED);
         if (!agent->failing)
             session_send(agent, out, protocol_encode_empty(FRAME_FENCED, out, sizeof out));
+        if (!agent->failing && agent->unattended)
+            jobs_start(agent, JOB_WRITE);
         break;
     case JOB_WRITE:
         memset(&agent->fail, 0, sizeof agent->fail);
         agent->failing = false;
         session_phase(agent, PHASE_WRITTEN);
         agent->last_command = agent_now();
+        agent->reboot_at = agent->unattended ? agent->last_command : 0;
         session_send(agent, out,
                      protocol_encode_tally(FRAME_WRITTEN, &agent->flash.tally, out, sizeof out));
         break;

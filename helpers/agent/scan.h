@@ -39,6 +39,7 @@ struct scan_result {
     uint32_t differing;  /* blocks to write */
     uint32_t travelling; /* of them, those that must be sent */
     uint64_t wire_bytes; /* what these take */
+    bool whole;          /* the last two are of the whole image: all of it is to be held */
 };
 
 /* Samples the disk first; goes through it wholly unless force is set or it has little in common.

@@ -126,7 +126,7 @@ static void send_progress(struct agent *agent)
         .bytes_written = flash_bytes_written(&agent->flash),
     };
     if (agent->phase == PHASE_STAGING) { /* the scan is over: what counts is what has come */
-        progress.total = agent->work.choice.reply.differing_blocks;
+        progress.total = agent->work.choice.staging;
         progress.done = agent->flash.tally.blocks_received;
     }
     if (progress.done > progress.total)
@@ -240,6 +240,7 @@ static int on_begin(struct agent *agent, const struct frame *frame)
     }
     agent->work.choice.asked = mode;
     agent->flash.force = (flags & BEGIN_FLAG_FORCE) != 0;
+    agent->unattended = (flags & BEGIN_FLAG_UNATTENDED) != 0;
     if (jobs_start(agent, JOB_SCAN))
         session_phase(agent, PHASE_SCANNING);
     return 0;

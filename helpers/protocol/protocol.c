@@ -247,10 +247,17 @@ size_t protocol_encode_manifest(const struct manifest *manifest, uint8_t *out, s
     return sink_end(&s, FRAME_MANIFEST);
 }
 
+/* Nobody may be left to send the blocks of a stream. */
+static bool begin_flags_fit(enum flash_mode mode, uint32_t flags)
+{
+    return (flags & ~(BEGIN_FLAG_FORCE | BEGIN_FLAG_UNATTENDED)) == 0 &&
+           ((flags & BEGIN_FLAG_UNATTENDED) == 0 || mode == MODE_STAGE);
+}
+
 size_t protocol_encode_begin(enum flash_mode mode, uint32_t flags, uint8_t *out, size_t out_size)
 {
     struct sink s = sink_of(out, out_size);
-    if (mode > MODE_STREAM || (flags & ~BEGIN_FLAG_FORCE) != 0)
+    if (mode > MODE_STREAM || !begin_flags_fit(mode, flags))
         return 0;
     put_number(&s, mode, 1);
     put_number(&s, flags, 4);
@@ -450,7 +457,7 @@ int protocol_decode_begin(const struct frame *frame, enum flash_mode *mode, uint
     unsigned value = (unsigned)take_number(&s, 1);
     *flags = (uint32_t)take_number(&s, 4);
     *mode = (enum flash_mode)value;
-    if (value > MODE_STREAM || (*flags & ~BEGIN_FLAG_FORCE) != 0)
+    if (value > MODE_STREAM || !begin_flags_fit(*mode, *flags))
         return -1;
     return source_end(&s);
 }

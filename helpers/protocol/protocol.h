@@ -158,7 +158,11 @@ enum block_encoding {
 
 #define PROBE_FLAG_NONE  0u
 #define BEGIN_FLAG_FORCE 1u /* write everything, and go on though nothing differs */
-#define WRITE_FLAG_NONE  0u
+/* The controller lives on the disk that is flashed (local mode) and may be gone from the fence on:
+ * the whole image is staged, not only what differs now, and after FENCE the agent writes and
+ * reboots without being told. Stage mode only. */
+#define BEGIN_FLAG_UNATTENDED 2u
+#define WRITE_FLAG_NONE       0u
 
 /* All-zero bytes as a block's hash mean: this block is unmapped, neither sent nor written nor
  * compared. A block of zeros has the ordinary hash of its zeros, and is never sent: the agent knows

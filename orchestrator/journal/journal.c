@@ -196,9 +196,10 @@ static struct journal_write *journal_queue(struct journal *journal, struct journ
     return write;
 }
 
-static struct journal_write *write_new(enum journal_kind kind, const char *run)
+static struct journal_write *write_new(const struct journal *journal, enum journal_kind kind,
+                                       const char *run)
 {
-    struct journal_write *write = calloc(1, sizeof *write);
+    struct journal_write *write = journal->quiet ? NULL : calloc(1, sizeof *write);
     if (write == NULL)
         return NULL;
     write->kind = kind;
@@ -210,7 +211,7 @@ struct journal_write *journal_put(struct journal *journal, const char *run,
                                   const struct journal_target *target, journal_callback callback,
                                   void *arg)
 {
-    struct journal_write *write = write_new(JOURNAL_TARGET, run);
+    struct journal_write *write = write_new(journal, JOURNAL_TARGET, run);
     if (write == NULL)
         return NULL;
     write->target = *target;
@@ -225,9 +226,14 @@ void journal_forget(struct journal_write *write)
         write->callback = NULL;
 }
 
+void journal_set_quiet(struct journal *journal, bool quiet)
+{
+    journal->quiet = quiet;
+}
+
 void journal_note_image(struct journal *journal, const char *run, const char *image_id)
 {
-    struct journal_write *write = write_new(JOURNAL_IMAGE, run);
+    struct journal_write *write = write_new(journal, JOURNAL_IMAGE, run);
     if (write == NULL)
         return;
     snprintf(write->image_id, sizeof write->image_id, "%s", image_id);
@@ -236,7 +242,7 @@ void journal_note_image(struct journal *journal, const char *run, const char *im
 
 void journal_end_run(struct journal *journal, const char *run, uint64_t ended, int exit_code)
 {
-    struct journal_write *write = write_new(JOURNAL_END, run);
+    struct journal_write *write = write_new(journal, JOURNAL_END, run);
     if (write == NULL)
         return;
     write->ended = ended;
@@ -356,6 +362,7 @@ void journal_close(struct journal *journal)
     uv_cond_signal(&journal->wake);
     uv_mutex_unlock(&journal->lock);
     uv_thread_join(&journal->thread);
-    sqlite3_close(journal->db);
+    if (!journal->quiet) /* else its memory mapped file may be no more */
+        sqlite3_close(journal->db);
     uv_close((uv_handle_t *)&journal->async, async_closed_callback);
 }

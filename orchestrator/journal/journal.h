@@ -20,6 +20,8 @@
 /* The step of a target that has its outcome, and whose wave has a soak that has not ended. */
 #define JOURNAL_SOAK "soak"
 
+#define JOURNAL_MODE_LOCAL 16u
+
 struct journal;
 struct journal_write;
 
@@ -31,7 +33,7 @@ struct journal_run {
     uint64_t started, ended;                   /* Unix time in ms; ended 0: not orderly ended */
     int exit_code;
     bool accept_once, force;
-    uint8_t mode; /* enum flash_mode of the command line */
+    uint8_t mode; /* enum flash_mode of the command line, or JOURNAL_MODE_LOCAL */
 };
 
 /* One target as the journal knows it; also what one transition writes. */
@@ -83,6 +85,11 @@ struct journal_write *journal_put(struct journal *journal, const char *run,
                                   void *arg);
 /* The callback will not come; the write does. */
 void journal_forget(struct journal_write *write);
+
+/* While its disk is being taken away from under it (local mode) nothing is written: what is put is
+ * dropped, its callback does not come (journal_put returns NULL), and closing leaves the file
+ * alone. */
+void journal_set_quiet(struct journal *journal, bool quiet);
 
 /* Reading, before the loop runs. id NULL: the latest run that has something left (resume) or, with
  * failed, that has failed targets. 1: found, 0: there is none, -1: error. targets is allocated for

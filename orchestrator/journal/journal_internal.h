@@ -28,6 +28,7 @@ struct journal {
     uv_thread_t thread;
     uv_async_t async;
     unsigned pending; /* writes not yet reported: they keep the loop alive */
+    bool quiet;       /* journal_set_quiet; the loop thread's */
     uv_mutex_t lock;  /* of what follows */
     uv_cond_t wake;
     struct journal_write *queue, **queue_end;

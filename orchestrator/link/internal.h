@@ -47,6 +47,7 @@ struct link {
     enum link_state state;
     bool has_turn;
     bool closing;  /* link_close was called */
+    bool is_local; /* no session: link_exec starts a child process */
     unsigned busy; /* depth of our own stack frames that use the link */
 
     /* configuration, copied */

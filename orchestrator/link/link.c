@@ -280,6 +280,25 @@ static bool copy_config(struct link *link, const struct link_config *config)
     return ok;
 }
 
+/* Later, as any link comes up. */
+static void link_local_callback(uv_timer_t *soon)
+{
+    struct link *link = soon->data;
+    if (link->closing)
+        return;
+    link->state = LINK_UP;
+    link->facts = (struct link_facts){
+        .host_fingerprint = "",
+        .host_key_type = "",
+        .cipher = "no cipher",
+        .server_banner = "this machine",
+        .peer_address = "",
+        .route = "local",
+    };
+    if (link->events->up != NULL)
+        link->events->up(link, &link->facts, link->arg);
+}
+
 struct link *link_open(struct link_pool *pool, const struct link_config *config,
                        const struct link_events *events, void *arg)
 {
@@ -287,7 +306,8 @@ struct link *link_open(struct link_pool *pool, const struct link_config *config,
     if (link == NULL)
         return NULL;
     if (!copy_config(link, config) ||
-        (link->route = route_new(pool->loop, config, 0, &route_events, link)) == NULL) {
+        (!config->is_local &&
+         (link->route = route_new(pool->loop, config, 0, &route_events, link)) == NULL)) {
         link_free_memory(link);
         return NULL;
     }
@@ -301,7 +321,13 @@ struct link *link_open(struct link_pool *pool, const struct link_config *config,
     link->timer.data = link->soon.data = link;
     link->handles = 2;
     pool->links++;
-    pool_enqueue(link);
+    link->is_local = config->is_local;
+    if (link->is_local) {
+        link->state = LINK_ROUTE; /* in nobody's queue */
+        uv_timer_start(&link->soon, link_local_callback, 0, 0);
+    } else {
+        pool_enqueue(link);
+    }
     return link;
 }
 

@@ -39,6 +39,7 @@ struct link_config {
     unsigned port;            /* 0: ssh config's Port, else 22 */
     uint64_t connect_timeout; /* ms for all of it, authentication included */
     uint64_t keepalive; /* ms between keepalives; three unanswered ones end the link; 0: none */
+    bool is_local; /* this machine: commands are child processes, all else but name is unused */
 };
 
 /* Known once the link is up. Owned by the link. */
@@ -65,7 +66,8 @@ struct link_pool *link_pool_new(uv_loop_t *loop, unsigned max_handshakes);
 /* Frees the pool once its links are closed. */
 void link_pool_free(struct link_pool *pool);
 
-/* Starts connecting. Never NULL but when memory is short; all failures arrive through down. */
+/* Starts connecting. Never NULL but when memory is short; all failures arrive through down. A local
+ * link comes up at once and never goes down; its wires live until their owners close them. */
 struct link *link_open(struct link_pool *pool, const struct link_config *config,
                        const struct link_events *events, void *arg);
 

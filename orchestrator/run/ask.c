@@ -42,6 +42,10 @@ static const char *trust_sentence(const struct run *run, const struct target_sta
         snprintf(out, size, "any new key is accepted once (not proven)");
         break;
     case TRUST_NOT_NEEDED:
+        if (target_is_local(&run->env, status->spec)) {
+            snprintf(out, size, "not looked at (mode: local)");
+            break;
+        }
         snprintf(out, size, "not logged in to (reach: %s)",
                  status->spec->reach == REACH_PING ? "ping" : "none");
         break;
@@ -73,7 +77,9 @@ static void mode_text(const struct run *run, const struct target_status *status,
     enum flash_mode mode = target_wanted_mode(&run->env, status->spec);
     const struct store_info *info = run->view.store;
     struct error err;
-    if (mode != MODE_AUTO || info == NULL)
+    if (target_is_local(&run->env, status->spec))
+        snprintf(out, size, "local (this very machine: staged whole, the agent finishes alone)");
+    else if (mode != MODE_AUTO || info == NULL)
         snprintf(out, size, "%s", flash_mode_name(mode));
     else if (info->wire_bytes < status->facts.stage_room)
         snprintf(out, size, "auto (the image fits into its memory: stage)");
@@ -88,6 +94,10 @@ static int plan_judge(const struct run *run, const struct target_status *status,
 {
     if (run->view.store == NULL || !status->facts.known)
         return 0;
+    if (target_is_local(&run->env, status->spec))
+        return target_image_fits(status, run->view.store, err) != 0
+                   ? -1
+                   : target_memory_fits(status, run->view.store, err);
     if (target_can_look(status->spec, err) != 0 ||
         target_image_fits(status, run->view.store, err) != 0)
         return -1;
@@ -110,7 +120,7 @@ static void warn_reachability(const struct run *run, const struct target_status 
                               struct texts *extra)
 {
     const struct target_spec *spec = status->spec;
-    if (run->view.store == NULL || spec->reach != REACH_SSH)
+    if (run->view.store == NULL || spec->reach != REACH_SSH || target_is_local(&run->env, spec))
         return;
     const struct image_facts *facts = &run->view.store->facts;
     const char *user = spec->after.user != NULL ? spec->after.user : spec->user;
@@ -144,9 +154,13 @@ static void texts_fill(const struct run *run, const struct target_status *status
     unsigned port = spec->after.port != 0 ? spec->after.port : spec->port;
     memset(extra, 0, sizeof *extra);
     mode_text(run, status, extra->mode, sizeof extra->mode);
-    snprintf(extra->reached_as, sizeof extra->reached_as, "ssh %s%s%s:%u", user != NULL ? user : "",
-             user != NULL ? "@" : "", spec->after.host != NULL ? spec->after.host : spec->host,
-             port != 0 ? port : 22);
+    if (target_is_local(&run->env, spec))
+        snprintf(extra->reached_as, sizeof extra->reached_as,
+                 "this program ends with the old system; the new one is not waited for");
+    else
+        snprintf(extra->reached_as, sizeof extra->reached_as, "ssh %s%s%s:%u",
+                 user != NULL ? user : "", user != NULL ? "@" : "",
+                 spec->after.host != NULL ? spec->after.host : spec->host, port != 0 ? port : 22);
     trust_sentence(run, status, extra->trust, sizeof extra->trust);
     services_text(&spec->services, extra->services, sizeof extra->services);
     warn_reachability(run, status, extra);

@@ -16,7 +16,9 @@
 struct node {
     const struct target_spec *spec;
     unsigned wave;
-    size_t host, after; /* in hosts; after: SIZE_MAX where the new system is reached as the old */
+    bool is_local;
+    /* In hosts; SIZE_MAX: not reached by ssh; after: where the new system is reached as the old. */
+    size_t host, after;
     char *key;
     size_t gate_count, behind;
     size_t *gates;
@@ -42,6 +44,10 @@ static size_t key_add(char *key, size_t used, const struct host *host, const cha
 static int key_make(struct node *node, const struct hosts *hosts)
 {
     char key[KEY_MAX];
+    if (node->is_local) {
+        node->key = strdup("this machine");
+        return node->key != NULL ? 0 : -1;
+    }
     const struct host *host = hosts->list[node->host];
     size_t used = key_add(key, 0, host, "");
     if (host->settings.proxy_command != NULL) {
@@ -108,8 +114,8 @@ static int gates_of_hop(struct jumps *jumps, struct node *node, const struct hos
         return 0;
     seen[hop] = true;
     for (size_t i = 0; i < jumps->count; i++)
-        if (&jumps->nodes[i] != node && hosts_same(host, hosts->list[jumps->nodes[i].host]) &&
-            gate_add(jumps, node, i) != 0)
+        if (&jumps->nodes[i] != node && !jumps->nodes[i].is_local &&
+            hosts_same(host, hosts->list[jumps->nodes[i].host]) && gate_add(jumps, node, i) != 0)
             return -1;
     for (size_t i = 0; i < host->hop_count; i++)
         if (gates_of_hop(jumps, node, hosts, host->hops[i], seen) != 0)
@@ -213,8 +219,10 @@ static void add_hosts(struct jumps *jumps, struct hosts *hosts)
         struct node *node = &jumps->nodes[i];
         const struct target_spec *spec = node->spec;
         const struct after_spec *after = &spec->after;
+        node->host = node->after = SIZE_MAX;
+        if (node->is_local)
+            continue;
         node->host = hosts_add(hosts, spec->host, spec->user, spec->port);
-        node->after = SIZE_MAX;
         if (after->host != NULL || after->port != 0 || after->user != NULL)
             node->after = hosts_add(hosts, after->host != NULL ? after->host : spec->host,
                                     after->user != NULL ? after->user : spec->user,
@@ -270,6 +278,7 @@ struct jumps *jumps_find(uv_loop_t *loop, const struct jumps_target *targets, si
     for (size_t i = 0; i < count; i++) {
         jumps->nodes[i].spec = targets[i].spec;
         jumps->nodes[i].wave = targets[i].wave;
+        jumps->nodes[i].is_local = targets[i].is_local;
     }
     int rc = jumps_fill(jumps, loop, &hosts, err);
     hosts_free(&hosts);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "inventory.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <uv.h>
 
@@ -16,6 +17,7 @@ struct jumps;
 struct jumps_target {
     const struct target_spec *spec; /* outlives the jumps */
     unsigned wave;
+    bool is_local; /* the machine we run on: ssh is not asked */
 };
 
 /* Finds out by asking ssh (ssh -G in child processes); runs the loop until it is known. ssh_config:

@@ -300,6 +300,7 @@ static void env_fill(struct run *run)
         .force = config->force,
         .accept_once = config->accept_once,
         .mode = config->mode,
+        .local = config->local,
         .journal = config->journal,
         .probed = target_probed_callback,
         .changed = target_changed_callback,
@@ -381,7 +382,8 @@ static int run_journal_begin(struct run *run, struct error *err)
     struct journal_run row = {.started = run->view.started_ms,
                               .accept_once = run->config.accept_once,
                               .force = run->config.force,
-                              .mode = (uint8_t)run->config.mode};
+                              .mode = run->config.local ? (uint8_t)JOURNAL_MODE_LOCAL
+                                                        : (uint8_t)run->config.mode};
     snprintf(row.id, sizeof row.id, "%s", run->id);
     path_absolute(run->config.inventory->file, row.inventory, sizeof row.inventory);
     path_absolute(run->config.image, row.image, sizeof row.image);
@@ -403,7 +405,9 @@ static int run_find_jumps(struct run *run, struct error *err)
         return error_set(err, ERROR_IO, "out of memory");
     for (size_t i = 0; i < run->count; i++)
         targets[i] =
-            (struct jumps_target){.spec = run->statuses[i]->spec, .wave = run->statuses[i]->wave};
+            (struct jumps_target){.spec = run->statuses[i]->spec,
+                                  .wave = run->statuses[i]->wave,
+                                  .is_local = target_is_local(&run->env, run->statuses[i]->spec)};
     run->jumps = jumps_find(run->config.loop, targets, run->count, NULL, err);
     free(targets);
     return run->jumps != NULL ? 0 : -1;

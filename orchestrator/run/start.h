@@ -20,6 +20,7 @@ struct run_config {
     bool yes;          /* no question */
     bool accept_once, force, strict;
     enum flash_mode mode;
+    bool local;        /* mode local: the only target is the machine we run on */
     unsigned parallel; /* 0: the inventory's or the default */
     uint64_t rate;     /* bytes per second of the whole run, 0: no limit */
     const char *sha256, *cache_dir, *state_dir;

@@ -250,15 +250,19 @@ static int survey_judge(struct deploy *deploy, const char *output, struct error 
     shell_value(output, "sudo_error", why, sizeof why);
     if (!shell_value(output, "uid", uid, sizeof uid) || result->boot_id[0] == '\0')
         return error_set(err, ERROR_REFUSED, "the device's shell does not answer as Linux does");
-    if (target_is_controller(result->boot_id)) {
+    if (target_is_controller(result->boot_id) && !deploy->config->is_local) {
         error_set(err, ERROR_REFUSED, "this is the machine that fleetflash itself runs on");
         return error_remedy(err, "run fleetflash on another machine, or use --local on this one");
     }
     result->uid = (unsigned)strtoul(uid, NULL, 10);
     result->is_root = strcmp(root, "direct") == 0;
     if (strcmp(root, "none") == 0) {
-        error_set(err, ERROR_AUTH, "no root rights on the device%s%s", why[0] != '\0' ? ": " : "",
-                  why);
+        error_set(err, ERROR_AUTH, "no root rights on %s%s%s",
+                  deploy->config->is_local ? "this machine" : "the device",
+                  why[0] != '\0' ? ": " : "", why);
+        if (deploy->config->is_local)
+            return error_remedy(err, "run fleetflash as root, or let this user run sudo without a "
+                                     "password");
         return error_remedy(err, "log in as root, or let this user run sudo without a password "
                                  "(user ALL=(ALL) NOPASSWD: ALL)");
     }

@@ -19,6 +19,7 @@ struct deploy_config {
     const char *controller; /* host name, told to whoever finds the device locked */
     unsigned attempt;       /* makes the folder's name new */
     enum inventory_become become;
+    bool is_local; /* the device is the machine that this program runs on, and is meant to be */
     uint8_t key[PROTOCOL_KEY_SIZE];
     const struct agent_files *files;
 };

@@ -344,6 +344,11 @@ void target_fault(struct target *target, const struct error *err)
         return;
     }
     uv_timer_stop(&target->timer);
+    if (target->is_local && target->write_sent &&
+        (target->step == STEP_FENCE || target->step == STEP_WRITE)) {
+        write_finishes_alone(target, &copy);
+        return;
+    }
     switch (target->step == STEP_BACKOFF ? FAULT_RETRY : rules[target->step].fault) {
     case FAULT_RETRY:
         if (target->write_sent)
@@ -524,7 +529,11 @@ void target_abandon(struct target *target)
         target_finish(target, target->final_outcome, NULL);
         return;
     }
-    if (target->write_sent && target->step <= STEP_WRITE) {
+    if (target->is_local && target->write_sent) {
+        target->status.damage = DAMAGE_LOST;
+        error_set(&err, ERROR_CANCELLED,
+                  "left alone after the commit: its agent goes on, and reboots this machine");
+    } else if (target->write_sent && target->step <= STEP_WRITE) {
         target->status.damage = DAMAGE_INCOMPLETE;
         error_set(&err, ERROR_CANCELLED,
                   "interrupted while its disk was being written; the agent "
@@ -561,6 +570,8 @@ struct target *target_new(const struct target_env *env, const struct target_spec
                                                    .controller = env->controller,
                                                    .become = spec->become,
                                                    .files = env->files};
+    target->is_local = target_is_local(env, spec);
+    target->deploy_config.is_local = target->is_local;
     randombytes_buf(target->deploy_config.key, sizeof target->deploy_config.key);
     uv_timer_init(env->loop, &target->timer);
     target->timer.data = target;

@@ -40,6 +40,7 @@ struct target_env {
     bool force;              /* flash though nothing differs */
     bool accept_once;        /* the user's word for new host keys */
     enum flash_mode mode;    /* MODE_AUTO: the inventory's */
+    bool local;              /* the command line says mode local */
     uint64_t rate;           /* bytes per second of one target, 0: no limit */
     struct journal *journal; /* NULL: nothing is recorded (--check) */
     struct store *store;     /* NULL until the image is checked to its last byte */
@@ -102,6 +103,9 @@ void target_soak_cancel(struct target *target);
 /* The mode that the user asked for. */
 enum flash_mode target_wanted_mode(const struct target_env *env, const struct target_spec *spec);
 
+/* Whether the target is the machine that this program runs on, to be flashed by itself. */
+bool target_is_local(const struct target_env *env, const struct target_spec *spec);
+
 enum after_trust target_trust(const struct target_env *env, const struct target_spec *spec,
                               const struct image_facts *facts);
 
@@ -116,6 +120,10 @@ int target_image_fits(const struct target_status *status, const struct store_inf
  * second, 0: no limit. */
 int target_may_stream(const struct target_status *status, const struct store_info *info,
                       uint64_t rate, struct error *err);
+/* Whether a machine that flashes itself can hold the image in its memory, as far as its facts tell.
+ */
+int target_memory_fits(const struct target_status *status, const struct store_info *info,
+                       struct error *err);
 /* Whether the new system can be looked for as the inventory wants it: reach: ping needs ping(8). */
 int target_can_look(const struct target_spec *spec, struct error *err);
 /* Seconds that streaming an image to a slow board takes, guessed high. */

@@ -225,6 +225,8 @@ static void agent_fail_callback(const struct fail *fail, void *arg)
     } else {
         target->write_sent = false;
         target->phase = PHASE_FAILED;
+        if (target->is_local)
+            target_local_return(target);
         target_back_out(target, OUTCOME_FAILED, &err);
     }
 }
@@ -252,6 +254,7 @@ static void agent_lost_callback(const struct error *err, void *arg)
         copy.cls == ERROR_NETWORK && (target->tries > 0 || target->resumed)) {
         /* The agent of an earlier try is gone: start another. */
         target->has_agent = false;
+        target->write_sent = target->write_sent && !target->is_local; /* nothing of it is left */
         target_set_step(target, STEP_DEPLOY);
         return;
     }
@@ -445,7 +448,7 @@ void target_enter_begin(struct target *target)
         return; /* a conversation resumed in the middle of it */
     struct error err;
     const struct store_info *info = store_info(target->env->store);
-    if (target_can_look(target->status.spec, &err) != 0 ||
+    if ((!target->is_local && target_can_look(target->status.spec, &err) != 0) ||
         target_image_fits(&target->status, info, &err) != 0 ||
         (target_wanted_mode(target->env, target->status.spec) == MODE_STREAM &&
          target_may_stream(&target->status, info, target->env->rate, &err) != 0)) {
@@ -454,7 +457,8 @@ void target_enter_begin(struct target *target)
     }
     agent_session_manifest(target->session);
     agent_session_begin(target->session, target_wanted_mode(target->env, target->status.spec),
-                        target->env->force ? BEGIN_FLAG_FORCE : 0);
+                        (target->env->force ? BEGIN_FLAG_FORCE : 0) |
+                            (target->is_local ? BEGIN_FLAG_UNATTENDED : 0));
 }
 
 static void reply_mode(struct target *target, const struct mode_reply *mode)
@@ -490,7 +494,7 @@ void target_enter_stage(struct target *target)
  * moment another one's command ends: nothing here closes one stream to open another.) */
 void target_enter_lifeline(struct target *target)
 {
-    if (target->lifeline_proven || target->lifeline_refused) {
+    if (target->lifeline_proven || target->lifeline_refused || target->is_local) {
         target_set_step(target, STEP_POLICY);
         return;
     }
@@ -549,16 +553,19 @@ void target_lifeline_failed(struct target *target, const struct error *err)
 
 void target_enter_fence(struct target *target)
 {
-    if (target->phase != PHASE_FENCING)
-        agent_session_request(target->session, FRAME_FENCE);
+    if (target->phase == PHASE_FENCING)
+        return;
+    if (target->is_local)
+        target_local_commit(target);
+    agent_session_request(target->session, FRAME_FENCE);
 }
 
 void target_enter_write(struct target *target)
 {
     agent_session_set_store(target->session, target->env->store);
     target->tries = 0;
-    if (target->phase != PHASE_FENCED)
-        return; /* resumed: it is at it */
+    if (target->phase != PHASE_FENCED || target->is_local)
+        return; /* resumed: it is at it; or it goes on by itself */
     if (target->interrupted) {
         struct error err;
         error_set(&err, ERROR_CANCELLED, "interrupted before the first byte was written");
@@ -589,6 +596,7 @@ void target_enter_reboot(struct target *target)
 {
     uint64_t now = uv_now(target->env->loop);
     target->reboot_deadline = now + target->status.spec->reboot_timeout;
-    agent_session_request(target->session, FRAME_REBOOT);
+    if (!target->is_local)
+        agent_session_request(target->session, FRAME_REBOOT);
     target_timer_start(target, 5000); /* then the stream is expected to be dead anyway */
 }

@@ -48,7 +48,8 @@ struct target {
     uint64_t state_since; /* loop time when the present stable state began */
     uv_timer_t timer;     /* of the step */
 
-    bool go; /* the run said so */
+    bool go;       /* the run said so */
+    bool is_local; /* this very machine: from the fence on its agent works unattended */
     bool interrupted;
     unsigned tries;   /* transient failures so far, since the last success */
     unsigned deploys; /* agents started: part of the folder's name */
@@ -142,6 +143,17 @@ void target_lifeline_failed(struct target *target, const struct error *err);
 void target_enter_fence(struct target *target);
 void target_enter_write(struct target *target);
 void target_enter_reboot(struct target *target);
+
+/* target_local.c: the machine flashes itself. Before the fence: what is said, and the journal's
+ * silence. */
+void target_local_commit(struct target *target);
+/* The agent has undone what it did: the journal may be written again. */
+void target_local_return(struct target *target);
+/* Where a run that was killed goes on; needs the record's key and folder in place. */
+void target_local_resume(struct target *target, const struct journal_target *record);
+/* ms to wait before the new system is looked for; nobody lives to see their end when all is well.
+ */
+uint64_t target_local_away(const struct target *target);
 
 /* target_journal.c: writes the target's present standing; callback as journal_put. NULL without a
  * journal. */

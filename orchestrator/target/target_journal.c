@@ -35,7 +35,8 @@ static void record_fill(const struct target *target, struct journal_target *reco
     record->uid = target->deployed.uid;
     record->deploys = target->deploys;
     record->is_root = target->deployed.is_root;
-    record->write_sent = target->write_sent || target->step == STEP_WRITE;
+    record->write_sent = target->write_sent || target->step == STEP_WRITE ||
+                         (target->is_local && target->step == STEP_FENCE);
     record->via_lifeline = target->via_lifeline;
     snprintf(record->boot_id, sizeof record->boot_id, "%s", status->boot_id_before);
     snprintf(record->machine, sizeof record->machine, "%s", target->deployed.machine);
@@ -88,6 +89,10 @@ void target_resume(struct target *target, const struct journal_target *record)
     snprintf(status->host_fingerprint, sizeof status->host_fingerprint, "%s",
              record->host_fingerprint);
     status->mode = (enum flash_mode)record->mode;
+    if (target->is_local) {
+        target_local_resume(target, record);
+        return;
+    }
 
     bool fenced = strcmp(record->step, "fence") == 0 || record->via_lifeline;
     bool away = strcmp(record->step, "reboot") == 0 || strcmp(record->step, "away") == 0 ||

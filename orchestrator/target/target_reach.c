@@ -20,7 +20,7 @@
 enum after_trust target_trust(const struct target_env *env, const struct target_spec *spec,
                               const struct image_facts *facts)
 {
-    if (spec->reach != REACH_SSH)
+    if (spec->reach != REACH_SSH || target_is_local(env, spec))
         return TRUST_NOT_NEEDED;
     switch (spec->after.host_key.kind) {
     case KEY_FINGERPRINT:
@@ -89,6 +89,7 @@ void target_link_config(const struct target *target, bool after, struct link_con
         .port = spec->port,
         .connect_timeout = spec->connect_timeout,
         .keepalive = 10000,
+        .is_local = target->is_local,
     };
     if (after)
         config_after(target, config);
@@ -150,9 +151,8 @@ static void return_again(struct target *target)
         return;
     }
     target->step = STEP_AWAY; /* its timer leads to STEP_RETURN */
-    target_timer_start(target, target->status.spec->reach == REACH_PING && !target->seen_gone
-                                   ? PING_AWAY_MS
-                                   : RETURN_RETRY_MS);
+    bool pings = target->status.spec->reach == REACH_PING && !target->is_local;
+    target_timer_start(target, pings && !target->seen_gone ? PING_AWAY_MS : RETURN_RETRY_MS);
 }
 
 static void prove_callback(const struct reach_result *result, void *arg)
@@ -273,6 +273,10 @@ void target_enter_away(struct target *target)
     target_disconnect(target);
     target->status.blocks_done = target->status.blocks_total = 0;
     target->status.rate = 0;
+    if (target->is_local) {
+        target_timer_start(target, target_local_away(target));
+        return;
+    }
     if (target->status.spec->reach == REACH_NONE) {
         snprintf(target->status.proof, sizeof target->status.proof,
                  "none (reach: none): written and read back whole, told to reboot");
@@ -284,7 +288,7 @@ void target_enter_away(struct target *target)
 
 void target_enter_return(struct target *target)
 {
-    if (target->status.spec->reach == REACH_PING) {
+    if (target->status.spec->reach == REACH_PING && !target->is_local) {
         target_ping(target, return_pinged_callback);
         return;
     }

@@ -14,8 +14,15 @@
 #define SLOW_READ    (16u << 20)
 #define SLOW_REST    60u /* seconds for all else */
 
+bool target_is_local(const struct target_env *env, const struct target_spec *spec)
+{
+    return env->local || (env->mode == MODE_AUTO && spec->mode == INVENTORY_LOCAL);
+}
+
 enum flash_mode target_wanted_mode(const struct target_env *env, const struct target_spec *spec)
 {
+    if (target_is_local(env, spec))
+        return MODE_STAGE; /* what is to send blocks later is on the same disk */
     if (env->mode != MODE_AUTO)
         return env->mode;
     switch (spec->mode) {
@@ -73,6 +80,18 @@ int target_image_fits(const struct target_status *status, const struct store_inf
     error_set(err, ERROR_REFUSED, "the image is made for %s, the device is %s", machine,
               facts->machine);
     return error_remedy(err, "use the image for this board");
+}
+
+int target_memory_fits(const struct target_status *status, const struct store_info *info,
+                       struct error *err)
+{
+    if (info->wire_bytes <= status->facts.stage_room)
+        return 0;
+    error_set(err, ERROR_REFUSED,
+              "a machine that flashes itself holds the whole image in memory: %" PRIu64
+              " MiB, and only %" PRIu64 " MiB can be",
+              (info->wire_bytes >> 20) + 1, status->facts.stage_room >> 20);
+    return error_remedy(err, "stop services that use memory, or flash it from another machine");
 }
 
 uint64_t target_stream_seconds(const struct store_info *info, uint64_t rate)

@@ -28,6 +28,6 @@ function(fleetflash_agent_test part)
   endforeach()
 endfunction()
 
-foreach(part serve refuse table lost)
+foreach(part serve refuse table lost unattended)
   fleetflash_agent_test(${part})
 endforeach()

@@ -159,6 +159,11 @@ static void test_choose(void **state)
     assert_int_equal(reply.mode, MODE_STREAM);
     assert_int_equal(choose_mode(MODE_STAGE, false, &found, room, &reply, &fail), -1);
     assert_int_equal(fail.code, FAILCODE_MEMORY);
+    found.whole = true;
+    assert_int_equal(choose_mode(MODE_STAGE, false, &found, room, &reply, &fail), -1);
+    assert_int_equal(fail.code, FAILCODE_MEMORY);
+    assert_non_null(strstr(fail.text, "whole image"));
+    assert_null(strstr(fail.remedy, "stream")); /* there is none for who flashes himself */
     found.differing = 0;
     assert_int_equal(choose_mode(MODE_STAGE, false, &found, room, &reply, &fail), 0);
     assert_int_equal(reply.mode, MODE_UNCHANGED);

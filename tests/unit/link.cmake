@@ -9,6 +9,7 @@ add_dependencies(link_lifeline_test agent_native)
 set_tests_properties(link_lifeline_test PROPERTIES
     ENVIRONMENT "AGENT_PROGRAM=${CMAKE_BINARY_DIR}/bin/tests/agent_native")
 fleetflash_unit_test(wire_local_test SOURCES wire_local_test.c LIBS link_ssh LABELS link)
+fleetflash_unit_test(link_local_test SOURCES link_local_test.c LIBS link_ssh LABELS link)
 
 # Not a test: how much one loop thread sends. See tests/bench/link_bench.c.
 add_executable(link_bench EXCLUDE_FROM_ALL ${CMAKE_CURRENT_LIST_DIR}/../bench/link_bench.c

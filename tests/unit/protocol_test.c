@@ -266,6 +266,9 @@ static void test_ranges(void **state)
     assert_int_equal(protocol_encode_manifest(&wrong, out, sizeof out), 0);
     assert_int_equal(protocol_encode_hello(&hello, out, 20), 0);
     assert_int_equal(protocol_encode_begin((enum flash_mode)3, 0, out, sizeof out), 0);
+    assert_int_equal(protocol_encode_begin(MODE_STREAM, BEGIN_FLAG_UNATTENDED, out, sizeof out), 0);
+    assert_int_equal(protocol_encode_begin(MODE_STAGE, 4, out, sizeof out), 0);
+    assert_true(protocol_encode_begin(MODE_STAGE, BEGIN_FLAG_UNATTENDED, out, sizeof out) > 0);
 }
 
 /* Text from the other side is terminated and cannot draw on a terminal. */

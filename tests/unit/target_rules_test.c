@@ -105,6 +105,36 @@ static void the_command_line_overrules_the_inventory_s_mode(void **state)
     assert_int_equal(target_wanted_mode(&env, &spec), MODE_AUTO);
 }
 
+static void who_flashes_himself_stages(void **state)
+{
+    (void)state;
+    struct target_env env = {.mode = MODE_AUTO};
+    struct target_spec spec = {.mode = INVENTORY_LOCAL};
+    assert_true(target_is_local(&env, &spec));
+    assert_int_equal(target_wanted_mode(&env, &spec), MODE_STAGE);
+    assert_int_equal(target_trust(&env, &spec, NULL), TRUST_NOT_NEEDED);
+    env.mode = MODE_STREAM; /* the command line's: over ssh, then, and refused there */
+    assert_false(target_is_local(&env, &spec));
+    env.mode = MODE_AUTO;
+    spec.mode = INVENTORY_STREAM;
+    assert_false(target_is_local(&env, &spec));
+    env.local = true;
+    assert_true(target_is_local(&env, &spec));
+    assert_int_equal(target_wanted_mode(&env, &spec), MODE_STAGE);
+}
+
+static void who_flashes_himself_needs_memory_for_all(void **state)
+{
+    (void)state;
+    struct target_status status = {.facts = {.stage_room = 1024ull * MIB}};
+    struct error err = {0};
+    assert_int_equal(target_memory_fits(&status, &image, &err), 0);
+    status.facts.stage_room--;
+    assert_int_equal(target_memory_fits(&status, &image, &err), -1);
+    assert_int_equal(err.cls, ERROR_REFUSED);
+    assert_non_null(strstr(err.text, "1025 MiB, and only 1023 MiB"));
+}
+
 static void ping_must_be_installed_to_be_used(void **state)
 {
     (void)state;
@@ -140,6 +170,8 @@ int main(void)
         cmocka_unit_test(a_limit_makes_a_stream_longer_and_nothing_shorter),
         cmocka_unit_test(our_own_machine_is_known_by_its_boot),
         cmocka_unit_test(the_command_line_overrules_the_inventory_s_mode),
+        cmocka_unit_test(who_flashes_himself_stages),
+        cmocka_unit_test(who_flashes_himself_needs_memory_for_all),
         cmocka_unit_test(ping_must_be_installed_to_be_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
