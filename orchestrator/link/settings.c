@@ -261,6 +261,17 @@ static const char *split_jump_port(char *jump)
     return colon + 1;
 }
 
+/* "u@[10.0.0.1]" → "u@10.0.0.1": `ssh -G` puts numeric jump hosts into brackets, which are no part
+ * of a name where a destination is given alone. */
+static void strip_brackets(char *jump)
+{
+    char *open = strchr(jump, '['), *end = strrchr(jump, ']');
+    if (strncmp(jump, "ssh://", 6) == 0 || open == NULL || end == NULL || end < open)
+        return;
+    memmove(end, end + 1, strlen(end + 1) + 1);
+    memmove(open, open + 1, strlen(open + 1) + 1);
+}
+
 /* "ssh -J a,b host" goes through a, then b: b carries the connection and is itself reached by a. */
 static char **jump_arguments(const struct settings *settings, const char *ssh_config)
 {
@@ -277,6 +288,7 @@ static char **jump_arguments(const struct settings *settings, const char *ssh_co
         last = jumps;
     }
     const char *port = split_jump_port(last);
+    strip_brackets(last);
     const char *arguments[20];
     size_t n = 0;
     arguments[n++] = "ssh";

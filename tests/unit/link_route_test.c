@@ -232,7 +232,9 @@ static void jump_becomes_arguments(void **state)
          "ssh -F cfg -oBatchMode=yes -oClearAllForwardings=yes -p 2222 -W [h]:2200 -- u@gate"},
         {"a:1,b", "ssh -F cfg -oBatchMode=yes -oClearAllForwardings=yes -J a:1 -W [h]:2200 -- b"},
         {"[fe80::1]:23",
-         "ssh -F cfg -oBatchMode=yes -oClearAllForwardings=yes -p 23 -W [h]:2200 -- [fe80::1]"},
+         "ssh -F cfg -oBatchMode=yes -oClearAllForwardings=yes -p 23 -W [h]:2200 -- fe80::1"},
+        {"u@[10.0.0.1]", /* as `ssh -G` prints "u@10.0.0.1" */
+         "ssh -F cfg -oBatchMode=yes -oClearAllForwardings=yes -W [h]:2200 -- u@10.0.0.1"},
         {"ssh://u@g:9",
          "ssh -F cfg -oBatchMode=yes -oClearAllForwardings=yes -W [h]:2200 -- ssh://u@g:9"},
     };
