@@ -265,12 +265,12 @@ static void enter_backoff(struct target *target)
 void target_retry(struct target *target, const struct error *err)
 {
     target->tries++;
-    target->status.attempts++;
     if (!error_is_transient(err) || target->tries > target->status.spec->retries ||
         target->interrupted) {
         target_back_out(target, OUTCOME_FAILED, err);
         return;
     }
+    target->status.attempts++;
     target_log(target, LOG_WARNING, "%s; try %u of %u follows", err->text, target->tries + 1,
                tries_allowed(target));
     if (target->resumed && !target->write_sent)
@@ -324,11 +324,11 @@ static void fault_write(struct target *target, const struct error *err)
         return;
     }
     target->tries++;
-    target->status.attempts++;
     if (target->tries >= tries_allowed(target) || !target->lifeline_proven) {
         write_given_up(target, err);
         return;
     }
+    target->status.attempts++;
     target_log(target, LOG_WARNING, "%s; going on through the agent's own port", err->text);
     link_close(target->link);
     target->link = NULL;
