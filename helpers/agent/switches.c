@@ -23,6 +23,15 @@ static bool parse_point(const char *text, enum fence_point *point)
     return false;
 }
 
+/* 0: no phase has that name. */
+static int phase_parse(const char *name)
+{
+    for (int phase = PHASE_SCANNING; phase < PHASE_COUNT; phase++)
+        if (strcmp(name, protocol_phase_name((enum agent_phase)phase)) == 0)
+            return phase;
+    return 0;
+}
+
 bool switch_parse(struct switches *switches, const char *text)
 {
     static const char *const names[SWITCH_COUNT] = {
@@ -49,14 +58,16 @@ bool switch_parse(struct switches *switches, const char *text)
         return parse_point(strchr(text, '=') + 1, &switches->fail_at);
     if (text_starts(text, "run-at="))
         return parse_point(strchr(text, '=') + 1, &switches->run_at);
+    if (strcmp(text, "linger-at=flush") == 0) {
+        switches->linger_at = SWITCH_AT_FLUSH;
+        return true;
+    }
+    if (text_starts(text, "linger-at="))
+        return (switches->linger_at = phase_parse(strchr(text, '=') + 1)) != 0;
     if (!text_starts(text, "die-at="))
         return false;
-    for (int phase = PHASE_SCANNING; phase < PHASE_COUNT; phase++)
-        if (strcmp(strchr(text, '=') + 1, protocol_phase_name((enum agent_phase)phase)) == 0) {
-            switches->die_at = (enum agent_phase)phase;
-            return true;
-        }
-    return false;
+    switches->die_at = (enum agent_phase)phase_parse(strchr(text, '=') + 1);
+    return switches->die_at != PHASE_IDLE;
 }
 
 void switch_visit(const struct switches *switches, enum fence_point point)

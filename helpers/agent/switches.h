@@ -7,6 +7,9 @@
 
 #include "protocol/protocol.h"
 
+/* Beside the phases: where the writer can be told to linger. */
+#define SWITCH_AT_FLUSH ((int)PHASE_COUNT)
+
 enum agent_switch {
     SWITCH_NO_KILL,
     SWITCH_NO_SWAPOFF,
@@ -41,6 +44,8 @@ struct switches {
         die_at; /* the agent ends itself when it reaches this phase; PHASE_IDLE: never */
     enum fence_point fail_at; /* the step there fails; POINT_NONE: none */
     enum fence_point run_at;  /* /dev/shm/intruder is run there, and waited for */
+    int linger_at; /* the writer rests a moment at the begin of this phase, or before each flush
+                      (SWITCH_AT_FLUSH); 0: never */
 };
 
 static inline bool switch_is_on(const struct switches *switches, enum agent_switch which)
@@ -53,8 +58,13 @@ static inline bool switch_fails_at(const struct switches *switches, enum fence_p
 }
 /* Runs the test's program where the test wants it to be run. */
 void switch_visit(const struct switches *switches, enum fence_point point);
-/* Takes a text such as "no-kill", "corrupt-write=7", "die-at=writing" or "fail-at=fenced". False:
- * unknown. */
+/* Whether to rest here, so that a test can do something at just this moment. */
+static inline bool switch_lingers(const struct switches *switches, int at)
+{
+    return switches->linger_at == at;
+}
+/* Takes a text such as "no-kill", "corrupt-write=7", "die-at=writing", "linger-at=writing",
+ * "linger-at=flush" or "fail-at=fenced". False: unknown. */
 bool switch_parse(struct switches *switches, const char *text);
 /* Takes the kernel command line's word "ff.agent=no-kill,no-roset", which is how the lab's tests
  * reach an agent that a controller started. Returns the word's value for a message (the caller
@@ -83,6 +93,13 @@ static inline void switch_visit(const struct switches *switches, enum fence_poin
 {
     (void)switches;
     (void)point;
+}
+
+static inline bool switch_lingers(const struct switches *switches, int at)
+{
+    (void)switches;
+    (void)at;
+    return false;
 }
 
 static inline char *switches_from_kernel(struct switches *switches)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zstd.h>
 
 #define ZERO_STEP   (64u * 1024u * 1024u)
@@ -40,6 +41,27 @@ static void spoil(struct writer *w, uint32_t index)
     (void)w;
     (void)index;
 #endif
+}
+
+/* Test switch: a moment in which a test can act. */
+static void linger(struct writer *w, int at)
+{
+    if (!switch_lingers(w->switches, at))
+        return;
+    report_log(w->report, LOG_INFO, "test agent: lingers");
+    sleep(3);
+}
+
+static void enter_phase(struct writer *w, enum agent_phase phase)
+{
+    report_phase(w->report, phase);
+    linger(w, (int)phase);
+}
+
+static int flush_disk(struct writer *w)
+{
+    linger(w, SWITCH_AT_FLUSH);
+    return disk_flush(w->disk);
 }
 
 static int write_block(struct writer *w, uint32_t index, const uint8_t *data, struct fail *fail)
@@ -231,7 +253,7 @@ static int erase_head(struct writer *w, struct fail *fail)
         if (disk_zero(w->disk, from, to - from, w->scan.buffer, SCAN_CHUNK) != 0)
             return io_fault(w, "zero", from, fail);
     }
-    if (disk_flush(w->disk) != 0)
+    if (flush_disk(w) != 0)
         return io_fault(w, "flush", 0, fail);
     return check_zeros(w, 0, size, fail) == 0 ? check_zeros(w, from, to, fail) : -1;
 }
@@ -243,13 +265,13 @@ static int write_backwards(struct writer *w, uint32_t first, uint32_t end, struc
     for (uint32_t i = end; i-- > first;) {
         if (!must_write(w, i))
             continue;
-        if (i == 0 && disk_flush(w->disk) != 0)
+        if (i == 0 && flush_disk(w) != 0)
             return io_fault(w, "flush", 0, fail);
         if ((flash_is_zero(w->flash, i) ? write_zeros(w, i, 1, fail) : write_staged(w, i, fail)) !=
             0)
             return -1;
     }
-    return disk_flush(w->disk) == 0 ? 0 : io_fault(w, "flush", 0, fail);
+    return flush_disk(w) == 0 ? 0 : io_fault(w, "flush", 0, fail);
 }
 
 /* Head or tail: written, read back, repaired. */
@@ -344,6 +366,14 @@ static int write_range(struct writer *w, uint32_t first, uint32_t end, struct fa
     return 0;
 }
 
+static uint32_t count_left(struct writer *w, uint32_t first, uint32_t end)
+{
+    uint32_t left = 0;
+    for (uint32_t i = first; i < end; i++)
+        left += must_write(w, i);
+    return left;
+}
+
 /* Stream mode on a disk that has some of the image: compared while blocks are on their way. */
 static int compare_and_write(struct writer *w, struct fail *fail)
 {
@@ -355,7 +385,8 @@ static int compare_and_write(struct writer *w, struct fail *fail)
         uint32_t before = atomic_load(&w->flash->done);
         if (compare(w, first, end, fail) != 0)
             return -1;
-        atomic_store(&w->flash->done, before);
+        /* What is right already counts as done: else the pass would end in the middle. */
+        atomic_store(&w->flash->done, before + end - first - count_left(w, first, end));
         if (write_range(w, first, end, fail) != 0)
             return -1;
         first = end;
@@ -363,23 +394,15 @@ static int compare_and_write(struct writer *w, struct fail *fail)
     return drain(w, true, fail);
 }
 
-static uint32_t count_left(struct writer *w)
-{
-    uint32_t left = 0;
-    for (uint32_t i = w->flash->head_blocks; i < w->flash->tail_first; i++)
-        left += must_write(w, i);
-    return left;
-}
-
 static int write_body(struct writer *w, struct fail *fail)
 {
     uint32_t count = w->flash->tail_first;
     atomic_store(&w->flash->done, 0);
     if (!w->stage && !w->fresh) {
-        atomic_store(&w->flash->total, count);
+        atomic_store(&w->flash->total, count - w->flash->head_blocks);
         return compare_and_write(w, fail);
     }
-    atomic_store(&w->flash->total, count_left(w));
+    atomic_store(&w->flash->total, count_left(w, w->flash->head_blocks, count));
     if (write_range(w, w->flash->head_blocks, count, fail) != 0)
         return -1;
     return drain(w, true, fail);
@@ -419,7 +442,7 @@ static int write_and_verify(struct writer *w, struct fail *fail)
 {
     uint32_t bad = 0;
     for (unsigned round = 0; round <= ROUNDS_MAX; round++) {
-        report_phase(w->report, PHASE_WRITING);
+        enter_phase(w, PHASE_WRITING);
         int status = round == 0 ? write_body(w, fail)
                                 : write_range(w, w->flash->head_blocks, w->flash->tail_first, fail);
         if (status != 0 || (round > 0 && drain(w, true, fail) != 0))
@@ -429,11 +452,11 @@ static int write_and_verify(struct writer *w, struct fail *fail)
         /* Repairs that had to be staged first. */
         if (w->stage && write_range(w, w->flash->head_blocks, w->flash->tail_first, fail))
             return -1;
-        if (disk_flush(w->disk) != 0)
+        if (flush_disk(w) != 0)
             return io_fault(w, "flush", 0, fail);
         if (switch_is_on(w->switches, SWITCH_NO_READBACK))
             return 0;
-        report_phase(w->report, PHASE_READING_BACK);
+        enter_phase(w, PHASE_READING_BACK);
         if (read_back(w, &bad, fail) != 0)
             return -1;
         if (bad == 0)
@@ -469,10 +492,10 @@ int writer_run(struct writer *w, struct fail *fail)
     }
     if (prepare(w, fail) != 0 || check_sectors(w, fail) != 0 || flash_commit(w->flash, fail) != 0)
         goto end;
-    report_phase(w->report, PHASE_ERASING_HEAD);
+    enter_phase(w, PHASE_ERASING_HEAD);
     if (erase_head(w, fail) != 0 || write_and_verify(w, fail) != 0)
         goto end;
-    report_phase(w->report, PHASE_WRITING_HEAD);
+    enter_phase(w, PHASE_WRITING_HEAD);
     if (write_withheld(w, w->flash->tail_first, w->flash->manifest.block_count, fail) != 0 ||
         write_withheld(w, 0, w->flash->head_blocks, fail) != 0)
         goto end;

@@ -178,6 +178,14 @@ class Device:
             time.sleep(0.2)
         return self.wait_ssh(max(1, end - time.monotonic()))
 
+    def wait_until(self, true, timeout):
+        """Waits until true(self) holds; raises TimeoutError with the console's end."""
+        end = time.monotonic() + timeout
+        while not true(self):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self.name}: in vain; its console ends:\n{self.console_text()[-2000:]}")
+            time.sleep(0.1)
+
     def ssh_argv(self, *command, user="root"):
         """The command line for ssh as seen from outside the namespace. Host keys are not looked at."""
         return self.lab.network.enter(
@@ -261,5 +269,5 @@ class Device:
         self.lab.network.limit(self.tap, rate)
 
     def reset_tcp(self):
-        """Resets the controller's TCP connections to the device."""
-        self.lab.network.reset_tcp(self.ip)
+        """Resets the controller's TCP connections to the device; returns how many there were."""
+        return self.lab.network.reset_tcp(self.ip)

@@ -182,9 +182,9 @@ class Lab:
     def popen(self, argv, env=None, **kw):
         return subprocess.Popen(self.command(argv), env=self.environment(env), **kw)
 
-    def fleetflash_argv(self, *args):
+    def fleetflash_argv(self, *args, state=None):
         program = os.environ.get("FLEETFLASH") or REPO / "build" / "bin" / "fleetflash"
-        return [program, "--state-dir", self.state_dir, "--cache-dir", self.cache_dir, *args]
+        return [program, "--state-dir", state or self.state_dir, "--cache-dir", self.cache_dir, *args]
 
     def fleetflash(self, *args, stdin="", tty=False, env=None, timeout=900, columns=80):
         """Runs the program. Returns a CompletedProcess with text stdout and stderr.

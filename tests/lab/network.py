@@ -114,8 +114,8 @@ class Network:
             run(*tc, "add", "dev", tap, "root", "tbf", "rate", rate, "burst", "16k", "latency", "200ms")
 
     def reset_tcp(self, address):
-        """Cuts every TCP connection of this side to an address, as a failing NAT would."""
-        run(*self.enter(["ss", "-K", "dst", address]))
+        """Cuts every TCP connection of this side to an address, as a failing NAT would; returns how many."""
+        return len(run(*self.enter(["ss", "-H", "-t", "-K", "dst", address])).splitlines())
 
     def socket(self, *args):
         """A socket in the namespace, for use from this process."""
