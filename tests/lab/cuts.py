@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -211,6 +212,16 @@ class Board:
         details = f"{flasher.told()}--- then\n{last.told() if last is not flasher else ''}--- console\n{flasher.console()[-4000:]}"
         d.power_cut()
         return not problems, line, details
+
+
+def large_image(lab, more):
+    """A small system's image with so many MiB more, which no packer makes smaller."""
+    path = lab.dir / f"large-{more}.img"
+    shutil.copy(lab.raw_image("busybox", "mbr-boot", "new"), path)
+    with open(path, "ab") as f:
+        for _ in range(more):
+            f.write(os.urandom(1 << 20))
+    return path
 
 
 def run_trials(boards, trials):

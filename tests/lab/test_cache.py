@@ -121,6 +121,7 @@ def flip(path, at):
 def test_flipped(lab, image, old):
     """A byte of the store changes: between two runs, and while one is under way."""
     stage, stream = lab.devices
+    clear(lab)
     check("the image is in the cache", begin(lab, stage, "stage", image, "--check").finish() == 0)
     spool = spools(lab)[0]
     flip(spool, spool.stat().st_size // 2)
@@ -135,7 +136,6 @@ def test_flipped(lab, image, old):
     runs = [begin(lab, d, m, image, "--yes") for d, m in ((stage, "stage"), (stream, "stream"))]
     for flasher in runs:
         check("blocks are on their way", flasher.wait_for("first block"), flasher.told())
-    spool = spools(lab)[0]
     for at in range(spool.stat().st_size // 2, spool.stat().st_size - 65536, 16384):
         flip(spool, at)
     for d in lab.devices:

@@ -11,18 +11,16 @@ image, byte for byte, by one reboot.
                                   systemd busybox jump  stage stream  reset pull kill  "middle block" …"""
 
 import os
-import shutil
 import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 from check import check
-from cuts import HOWS, POINTS, Board, Trial, run_trials
+from cuts import HOWS, POINTS, Board, Trial, large_image, run_trials
 from lab import Lab, require
 from test_fence import agents
 
-MIB = 1 << 20
 KINDS, MODES = ("busybox", "systemd", "jump"), ("stage", "stream")
 # Boards of each kind at work at the same time.
 COUNT = {"busybox": 3, "systemd": 3, "jump": 2, "small": 1}
@@ -43,16 +41,6 @@ def long_form(words):
             for point in chosen(POINTS) for kind in chosen(KINDS)]
 
 
-def large_image(lab):
-    """A small system's image with 100 MiB that cannot be compressed: more than a board of 64 MiB can hold."""
-    path = lab.dir / "large.img"
-    shutil.copy(lab.raw_image("busybox", "mbr-boot", "new"), path)
-    with open(path, "ab") as f:
-        for _ in range(100):
-            f.write(os.urandom(MIB))
-    return path
-
-
 def make_boards(lab, kinds):
     """{kind: how many} → the boards, and the jump host where there must be one."""
     folder, boards, jump = agents(lab), [], None
@@ -64,7 +52,7 @@ def make_boards(lab, kinds):
             device = lab.device(f"{kind}-{n + 1}", kind="systemd" if kind == "systemd" else "busybox",
                                 layout="mbr-boot", **keys)
             boards.append(Board(lab, kind, device, folder, jump=jump if kind == "jump" else None,
-                                image=large_image(lab) if kind == "small" else None))
+                                image=large_image(lab, 100) if kind == "small" else None))
     for b in boards:
         for mode in (*MODES, "auto"):
             b.inventory(mode)

@@ -11,7 +11,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 from check import check, check_flashed, same_as_image
-from cuts import Board, Flasher
+from cuts import Board, Flasher, large_image
 from lab import Lab, require
 from test_fence import agents
 
@@ -42,7 +42,7 @@ def test_slow(lab, image):
     check("then it is flashed as well", flasher.finish() == 0 and done()[slow.name] == "flashed", flasher.told())
     finished = next(e for e in flasher.events if e["event"] == "target_done" and e["target"] == slow.name)
     check("by one connection", finished["attempts"] == 1, str(finished))
-    check_flashed(lab.devices, lab.raw_image("busybox", "mbr-boot", "new"))
+    check_flashed(lab.devices, image)
 
 
 class Gone:
@@ -104,9 +104,9 @@ def main():
     require()
     with Lab() as lab:
         for n in range(1, 9):
-            lab.device(f"node-{n}", kind="busybox", layout="mbr-boot", mem="128M")
+            lab.device(f"node-{n}", kind="busybox", layout="mbr-boot", mem="128M", disk_size="64M")
         lab.boot_all()
-        test_slow(lab, lab.image("busybox", "mbr-boot", "new"))
+        test_slow(lab, large_image(lab, 12))
         test_gone(lab)
 
 
