@@ -12,11 +12,13 @@
 #include "report/plain.h"
 #include "report/report_file.h"
 #include "report/screen.h"
+#include "report/terminal.h"
 #include "run/meter.h"
 #include "run/reset_command.h"
 #include "run/self.h"
 #include "run/start.h"
 
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <sodium.h>
@@ -90,6 +92,7 @@ static size_t refuse_unsupported(const struct options *options, const struct inv
 /* --- what watches a run -------------------------------------------------------------- */
 
 struct watchers {
+    struct run *run; /* for the keys, NULL: it has not begun */
     struct plain *plain;
     struct screen *screen;
     struct events *events;
@@ -97,13 +100,28 @@ struct watchers {
     const struct run_observer *list[3];
 };
 
+static void screen_command(enum screen_command command, void *arg)
+{
+    const struct watchers *watchers = arg;
+    if (watchers->run == NULL)
+        return;
+    if (command == SCREEN_STOP)
+        run_stop(watchers->run);
+    else
+        run_pause(watchers->run, command == SCREEN_PAUSE);
+}
+
 static void watchers_open(struct watchers *watchers, const struct options *options, uv_loop_t *loop)
 {
     size_t count = 0;
     memset(watchers, 0, sizeof *watchers);
-    if (screen_is_possible(STDERR_FILENO) && options->verbosity >= 0) {
-        struct screen_options screen = {
-            .loop = loop, .fd = STDERR_FILENO, .verbosity = options->verbosity};
+    if (terminal_is_possible(STDERR_FILENO) && options->verbosity >= 0) {
+        struct screen_options screen = {.loop = loop,
+                                        .fd = STDERR_FILENO,
+                                        .keys = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC),
+                                        .verbosity = options->verbosity,
+                                        .command = screen_command,
+                                        .arg = watchers};
         watchers->screen = screen_new(&screen);
         watchers->observers[count] = screen_observer(watchers->screen);
     } else {
@@ -203,9 +221,11 @@ static int run_with(const struct options *options, const struct earlier *earlier
     struct run *run = run_new(&config, &err);
     int code = 0;
     if (run != NULL) {
+        watchers.run = run;
         run_start(run);
         uv_run(loop, UV_RUN_DEFAULT);
         code = run_exit_code(run);
+        watchers.run = NULL;
         run_free(run);
     }
     watchers_close(&watchers);
@@ -521,7 +541,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "fleetflash: libsodium cannot be initialised\n");
         return EXIT_USAGE;
     }
-    atexit(screen_restore);
+    atexit(terminal_restore);
     struct options options;
     struct error err;
     int code =

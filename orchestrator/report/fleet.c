@@ -31,6 +31,50 @@ void fleet_count(const struct run_view *run, struct fleet *fleet)
     }
 }
 
+/* What flashed targets took on average, 0: there are none. */
+static uint64_t mean_duration(const struct run_view *run)
+{
+    uint64_t sum = 0;
+    size_t count = 0;
+    for (size_t i = 0; i < run->target_count; i++) {
+        if (run->targets[i]->outcome == OUTCOME_FLASHED) {
+            sum += target_duration(run->targets[i]);
+            count++;
+        }
+    }
+    return count > 0 ? sum / count : 0;
+}
+
+uint64_t fleet_remaining(const struct run_view *run, uint64_t now_ms, bool *rough)
+{
+    uint64_t mean = mean_duration(run);
+    uint64_t longest = 0, sum = 0;
+    size_t active = 0, waiting = 0;
+    bool known = mean > 0;
+    *rough = mean == 0;
+    for (size_t i = 0; i < run->target_count; i++) {
+        const struct target_status *target = run->targets[i];
+        uint64_t left = 0;
+        waiting += target->outcome == OUTCOME_NONE && !target->started;
+        if (!target_is_active(target))
+            continue;
+        active++;
+        if (target->remaining_ms != UINT64_MAX && target->blocks_done < target->blocks_total) {
+            left = target->remaining_ms;
+            known = true;
+        }
+        uint64_t age = now_ms > target->started_ms ? now_ms - target->started_ms : 0;
+        if (mean > age && mean - age > left)
+            left = mean - age;
+        sum += left;
+        longest = left > longest ? left : longest;
+    }
+    if (active + waiting == 0 || !known)
+        return UINT64_MAX;
+    uint64_t shared = (sum + waiting * mean) / (active > 0 ? active : 1);
+    return shared > longest ? shared : longest;
+}
+
 char *target_address(const struct target_spec *spec, char *out, size_t out_size)
 {
     const char *host = spec->host != NULL ? spec->host : spec->name;

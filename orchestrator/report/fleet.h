@@ -15,6 +15,11 @@ struct fleet {
 };
 void fleet_count(const struct run_view *run, struct fleet *fleet);
 
+/* Milliseconds until the last target is done, UINT64_MAX when nothing is known: from how long the
+ * flashed ones took; before there are any (then rough is set), from the present pass of those under
+ * way. now_ms is Unix time. */
+uint64_t fleet_remaining(const struct run_view *run, uint64_t now_ms, bool *rough);
+
 /* Under way: its turn has come and its outcome is not set. */
 bool target_is_active(const struct target_status *target);
 

@@ -4,12 +4,16 @@
 #define REPORT_FRAME_H
 
 #include "report/fleet.h"
+#include "report/tail.h"
 #include "report/text.h"
 
 struct frame_options {
     unsigned columns, rows; /* what the picture may take */
     struct paint paint;
-    uint64_t elapsed; /* ms since the run began */
+    uint64_t elapsed;       /* ms since the run began */
+    bool keys;              /* keys are read: says which */
+    const size_t *chosen;   /* the target, as its place in run->targets, whose log is shown … */
+    const struct tail *log; /* … NULL: nothing happened yet */
 };
 
 /* What earlier changes said of a target (in slots, by index): whether the bar or the activity is
@@ -22,6 +26,12 @@ struct glimpse {
 
 /* Notes a change of a target. */
 void glimpse_update(struct glimpse *glimpse, const struct target_status *target);
+
+/* The order in which targets are shown, as places in run->targets: the inventory's where there is
+ * room for all of them, else the failed ones first, then the slowest that are under way, skipped
+ * ones, those that wait, and those that are done. For the caller to free; NULL when memory is
+ * short. */
+size_t *frame_order(const struct run_view *run, unsigned rows);
 
 /* The picture: lines parted (not ended) by '\n', at most options->rows, none wider than
  * options->columns; the caller frees. NULL when memory is short. glimpses holds struct glimpse. */

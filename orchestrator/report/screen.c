@@ -1,32 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "report/screen.h"
 
+#include "report/canvas.h"
 #include "report/fleet.h"
 #include "report/frame.h"
+#include "report/keys.h"
 #include "report/lines.h"
-#include "report/outbox.h"
 #include "report/summary.h"
+#include "report/tail.h"
+#include "report/terminal.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-#define REDRAW_MS   100u
-#define CLOCK_MS    1000u /* the picture's clock goes on when nothing else changes */
-#define SCROLL_MAX  (256u * 1024u)
-#define HIDE_CURSOR "\x1b[?25l"
-#define SHOW_CURSOR "\x1b[0m\x1b[?25h"
+#define REDRAW_MS 100u
+#define CLOCK_MS  1000u /* the picture's clock goes on when nothing else changes */
+#define NOTHING   SIZE_MAX
 
 enum { WATCH_WINDOW, WATCH_CONTINUE, WATCH_STOP, WATCH_COUNT };
 
 struct screen {
     struct screen_options options;
     struct paint paint;
-    struct outbox *outbox;
+    struct canvas canvas;
     struct lines *lines;
+    struct keys *keys;          /* NULL: there are none */
     const struct run_view *run; /* NULL until the run began */
     uint64_t began, drawn_at;
     uv_timer_t timer;
@@ -34,200 +34,55 @@ struct screen {
     unsigned open_handles;
 
     struct slots glimpses; /* struct glimpse */
-    char *scroll;          /* lines that wait to go above the picture */
-    size_t scroll_size;
-    char *picture;          /* what is on the screen, NULL: nothing */
-    unsigned columns, rows; /* when it was drawn */
+    struct slots tails;    /* struct tail */
+    size_t chosen;         /* the target whose log is shown, its place in run->targets; NOTHING */
     bool dirty, suspended, ended;
 };
 
-/* The terminal whose cursor is hidden, + 1. Process-wide, because a signal handler has nothing else
- * to go by. */
-static volatile sig_atomic_t hidden_on;
-
-void screen_restore(void)
-{
-    int fd = (int)hidden_on - 1;
-    int saved = errno;
-    if (fd < 0)
-        return;
-    hidden_on = 0;
-    static const char text[] = SHOW_CURSOR "\r\n";
-    ssize_t written = write(fd, text, sizeof text - 1);
-    (void)written;
-    errno = saved;
-}
-
-bool screen_is_possible(int fd)
-{
-    const char *term = getenv("TERM");
-    return isatty(fd) && term != NULL && term[0] != '\0' && strcmp(term, "dumb") != 0;
-}
-
 /* --- drawing ---------------------------------------------------------------------------------- */
 
-static void measure(const struct screen *screen, unsigned *columns, unsigned *rows)
+/* Rows that the picture may take: one remains for what scrolls by. */
+static unsigned picture_rows(unsigned rows)
 {
-    struct winsize size = {0};
-    ioctl(screen->options.fd, TIOCGWINSZ, &size);
-    *columns = size.ws_col > 0 ? size.ws_col : 80;
-    *rows = size.ws_row > 0 ? size.ws_row : 24;
+    return rows > 2 ? rows - 1 : 1;
 }
 
-/* Columns of a line of the picture, which may hold colours. */
-static unsigned painted_columns(const char *line, size_t size)
+static uint64_t elapsed(const struct screen *screen)
 {
-    unsigned columns = 0;
-    const char *at = line;
-    while (at < line + size) {
-        if (*at == '\x1b') {
-            at += strcspn(at, "m") + 1;
-            continue;
-        }
-        const char *start = at;
-        char one[8];
-        text_next(&at);
-        snprintf(one, sizeof one, "%.*s", (int)(at - start), start);
-        columns += text_columns(one);
-    }
-    return columns;
+    return screen->options.now() - screen->began;
 }
 
-/* Rows from the first to the last of the picture as the terminal shows it now: one that became
- * narrower has broken the long lines. */
-static unsigned picture_height(const struct screen *screen, unsigned columns)
+static struct tail *tail_of(struct screen *screen, const struct target_status *target)
 {
-    unsigned height = 0;
-    for (const char *line = screen->picture; line != NULL;) {
-        size_t size = strcspn(line, "\n");
-        unsigned width = columns < screen->columns ? painted_columns(line, size) : 0;
-        height += width > columns ? (width + columns - 1) / columns : 1;
-        line = line[size] == '\n' ? line + size + 1 : NULL;
-    }
-    return height;
-}
-
-/* Removes the picture; the cursor stands where it began. */
-static void erase(struct screen *screen, FILE *out)
-{
-    if (screen->picture == NULL)
-        return;
-    unsigned columns, rows;
-    measure(screen, &columns, &rows);
-    unsigned height = picture_height(screen, columns);
-    fputc('\r', out);
-    if (height > 1)
-        fprintf(out, "\x1b[%uA", height - 1);
-    fputs("\x1b[J", out);
-    free(screen->picture);
-    screen->picture = NULL;
-}
-
-/* "\n" in text as a terminal in any mode wants it. */
-static void put_lines(FILE *out, const char *text)
-{
-    for (; *text != '\0'; text++) {
-        if (*text == '\n')
-            fputc('\r', out);
-        fputc(*text, out);
-    }
-}
-
-static void put_scroll(struct screen *screen, FILE *out)
-{
-    if (screen->scroll_size == 0)
-        return;
-    put_lines(out, screen->scroll);
-    free(screen->scroll);
-    screen->scroll = NULL;
-    screen->scroll_size = 0;
-}
-
-/* Draws picture over the old one of as many lines, touching only the lines that differ. The cursor
- * rests at the last line. */
-static void put_changes(const struct screen *screen, const char *picture, unsigned height,
-                        FILE *out)
-{
-    const char *old = screen->picture;
-    unsigned at = height - 1;
-    for (unsigned i = 0; i < height; i++) {
-        size_t size = strcspn(picture, "\n");
-        size_t old_size = strcspn(old, "\n");
-        if (size != old_size || memcmp(picture, old, size) != 0) {
-            fputc('\r', out);
-            if (i < at)
-                fprintf(out, "\x1b[%uA", at - i);
-            else if (i > at)
-                fprintf(out, "\x1b[%uB", i - at);
-            at = i;
-            fprintf(out, "%.*s\x1b[K", (int)size, picture);
-        }
-        picture += size + (picture[size] == '\n');
-        old += old_size + (old[old_size] == '\n');
-    }
-    if (at < height - 1)
-        fprintf(out, "\x1b[%uB", height - 1 - at);
-}
-
-static unsigned line_count(const char *text)
-{
-    unsigned count = 1;
-    for (; *text != '\0'; text++)
-        count += *text == '\n';
-    return count;
+    return slots_at(&screen->tails, target->index);
 }
 
 static char *compose(struct screen *screen, unsigned columns, unsigned rows)
 {
     struct frame_options options = {
         .columns = columns > 1 ? columns - 1 : 1, /* the last one makes some terminals wrap */
-        .rows = rows > 2 ? rows - 1 : 1,          /* one remains for what scrolls by */
+        .rows = picture_rows(rows),
         .paint = screen->paint,
-        .elapsed = screen->options.now() - screen->began,
+        .elapsed = elapsed(screen),
+        .keys = keys_are_read(screen->keys),
     };
+    if (screen->chosen != NOTHING) {
+        options.chosen = &screen->chosen;
+        options.log = tail_of(screen, screen->run->targets[screen->chosen]);
+    }
     return frame_compose(screen->run, &screen->glimpses, &options);
-}
-
-static void hand_over(struct screen *screen, FILE *out, char **text, const size_t *size)
-{
-    fclose(out);
-    if (*text != NULL && *size > 0)
-        outbox_add(screen->outbox, *text, *size);
-    free(*text);
 }
 
 static void draw(struct screen *screen)
 {
     unsigned columns, rows;
-    measure(screen, &columns, &rows);
+    canvas_measure(&screen->canvas, &columns, &rows);
     char *picture = compose(screen, columns, rows);
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    if (picture == NULL || out == NULL) {
-        free(picture);
+    if (picture == NULL)
         return;
-    }
-    if (hidden_on == 0) {
-        hidden_on = screen->options.fd + 1;
-        fputs(HIDE_CURSOR, out);
-    }
-    unsigned height = line_count(picture);
-    if (screen->picture == NULL || screen->scroll_size > 0 || columns != screen->columns ||
-        rows != screen->rows || height != line_count(screen->picture)) {
-        erase(screen, out);
-        put_scroll(screen, out);
-        put_lines(out, picture);
-    } else {
-        put_changes(screen, picture, height, out);
-    }
-    free(screen->picture);
-    screen->picture = picture;
-    screen->columns = columns;
-    screen->rows = rows;
+    canvas_draw(&screen->canvas, picture, columns, rows);
     screen->dirty = false;
     screen->drawn_at = screen->options.now();
-    hand_over(screen, out, &text, &size);
 }
 
 static void tick_callback(uv_timer_t *timer)
@@ -235,29 +90,93 @@ static void tick_callback(uv_timer_t *timer)
     struct screen *screen = timer->data;
     if (screen->run == NULL || screen->suspended || screen->ended)
         return;
+    if (screen->keys != NULL)
+        keys_check(screen->keys);
     bool due = screen->dirty || screen->options.now() - screen->drawn_at >= CLOCK_MS;
-    if (due && outbox_pending(screen->outbox) == 0) /* else the terminal does not keep up */
+    if (due && outbox_pending(screen->canvas.outbox) == 0) /* else the terminal does not keep up */
         draw(screen);
 }
 
-/* Removes the picture and shows the cursor; extra (may be NULL) comes after what waits to scroll.
- */
-static void put_away(struct screen *screen, const char *extra)
+/* --- keys --------------------------------------------------------------------------------- */
+
+/* The next device whose log is shown, in the order of the picture; the first one when there is none
+ * yet. */
+static void choose(struct screen *screen, int key)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    if (out == NULL)
+    unsigned columns, rows;
+    size_t count = screen->run->target_count;
+    canvas_measure(&screen->canvas, &columns, &rows);
+    size_t *order = frame_order(screen->run, picture_rows(rows));
+    size_t at = 0;
+    if (order == NULL || count == 0) {
+        free(order);
         return;
-    erase(screen, out);
-    put_scroll(screen, out);
-    if (extra != NULL)
-        put_lines(out, extra);
-    if (hidden_on != 0)
-        fputs(SHOW_CURSOR, out);
-    hand_over(screen, out, &text, &size);
-    outbox_flush(screen->outbox);
-    hidden_on = 0;
+    }
+    while (screen->chosen != NOTHING && at + 1 < count && order[at] != screen->chosen)
+        at++;
+    if (screen->chosen == NOTHING || key == KEY_FIRST)
+        at = 0;
+    else if (key == KEY_LAST)
+        at = count - 1;
+    else if (key == KEY_DOWN && at + 1 < count)
+        at++;
+    else if (key == KEY_UP && at > 0)
+        at--;
+    screen->chosen = order[at];
+    free(order);
+}
+
+static void command(const struct screen *screen, enum screen_command command)
+{
+    if (screen->options.command != NULL)
+        screen->options.command(command, screen->options.arg);
+}
+
+static void key_callback(int key, void *arg)
+{
+    struct screen *screen = arg;
+    if (screen->ended || screen->suspended)
+        return;
+    screen->dirty = true;
+    switch (key) {
+    case KEY_UP:
+    case 'k':
+        choose(screen, KEY_UP);
+        break;
+    case KEY_DOWN:
+    case 'j':
+        choose(screen, KEY_DOWN);
+        break;
+    case KEY_FIRST:
+    case 'g':
+        choose(screen, KEY_FIRST);
+        break;
+    case KEY_LAST:
+    case 'G':
+        choose(screen, KEY_LAST);
+        break;
+    case KEY_ESCAPE:
+        screen->chosen = NOTHING;
+        break;
+    case 'p':
+        command(screen, SCREEN_PAUSE);
+        break;
+    case 'r':
+        command(screen, SCREEN_RESUME);
+        break;
+    case 'q':
+        command(screen, SCREEN_STOP);
+        break;
+    default:
+        break;
+    }
+}
+
+static void listen_to_keys(struct screen *screen)
+{
+    if (screen->keys != NULL)
+        keys_listen(screen->keys, screen->run != NULL && screen->run->phase == RUN_FLASHING &&
+                                      !screen->suspended && !screen->ended);
 }
 
 /* --- signals ------------------------------------------------------------------------------ */
@@ -266,8 +185,12 @@ static void signal_callback(uv_signal_t *handle, int number)
 {
     struct screen *screen = handle->data;
     screen->dirty = true;
+    if (number == SIGCONT && screen->keys != NULL)
+        keys_continued(screen->keys);
     if (number == SIGTSTP) { /* ^Z: as if we had not caught it, but with a cursor */
-        put_away(screen, NULL);
+        canvas_put_away(&screen->canvas, NULL);
+        if (screen->keys != NULL)
+            keys_stopping(screen->keys);
         raise(SIGSTOP);
     }
 }
@@ -280,7 +203,7 @@ static void scroll_line(enum line_kind kind, const char *text, void *arg)
         [LINE_FAILURE] = COLOUR_RED, [LINE_WARNING] = COLOUR_YELLOW, [LINE_DEBUG] = COLOUR_DIM};
     struct screen *screen = arg;
     unsigned columns, rows;
-    measure(screen, &columns, &rows);
+    canvas_measure(&screen->canvas, &columns, &rows);
     char *line = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&line, &size);
@@ -290,14 +213,7 @@ static void scroll_line(enum line_kind kind, const char *text, void *arg)
     text_wrap(out, text, 0, 10, columns > 1 ? columns - 1 : 1);
     fprintf(out, "%s\n", paint_end(&screen->paint, colours[kind]));
     fclose(out);
-    char *scroll = screen->scroll_size + size < SCROLL_MAX
-                       ? realloc(screen->scroll, screen->scroll_size + size + 1)
-                       : NULL;
-    if (scroll != NULL) {
-        memcpy(scroll + screen->scroll_size, line, size + 1);
-        screen->scroll = scroll;
-        screen->scroll_size += size;
-    }
+    canvas_scroll(&screen->canvas, line, size);
     free(line);
     screen->dirty = true;
 }
@@ -331,6 +247,8 @@ struct screen *screen_new(const struct screen_options *options)
     screen->began = screen->options.now();
     screen->paint = paint_for(options->fd);
     screen->glimpses.item = sizeof(struct glimpse);
+    screen->tails.item = sizeof(struct tail);
+    screen->chosen = NOTHING;
     struct lines_options line_options = {
         .verbosity = options->verbosity,
         .live = true,
@@ -340,14 +258,19 @@ struct screen *screen_new(const struct screen_options *options)
         .arg = screen,
     };
     screen->lines = lines_new(&line_options);
-    screen->outbox = outbox_new(options->fd);
-    if (screen->lines == NULL || screen->outbox == NULL) {
-        outbox_free(screen->outbox);
+    screen->canvas = (struct canvas){.fd = options->fd, .outbox = outbox_new(options->fd)};
+    if (screen->lines == NULL || screen->canvas.outbox == NULL) {
+        outbox_free(screen->canvas.outbox);
         lines_free(screen->lines);
+        if (options->keys >= 0)
+            close(options->keys);
         free(screen);
         return NULL;
     }
     watch(screen);
+    terminal_catch_crashes();
+    if (options->keys >= 0)
+        screen->keys = keys_new(options->loop, options->keys, key_callback, screen);
     return screen;
 }
 
@@ -362,17 +285,23 @@ void screen_free(struct screen *screen)
 {
     if (screen == NULL)
         return;
-    put_away(screen, NULL);
-    outbox_free(screen->outbox);
+    keys_free(screen->keys);
+    if (screen->options.keys >= 0)
+        close(screen->options.keys);
+    canvas_put_away(&screen->canvas, NULL);
+    terminal_release_crashes();
+    outbox_free(screen->canvas.outbox);
     lines_free(screen->lines);
     slots_free(&screen->glimpses);
+    for (size_t i = 0; i < screen->tails.count; i++)
+        tail_clear(slots_at(&screen->tails, (unsigned)i));
+    slots_free(&screen->tails);
     uv_close((uv_handle_t *)&screen->timer, close_callback);
     for (int i = 0; i < WATCH_COUNT; i++)
         uv_close((uv_handle_t *)&screen->signals[i], close_callback);
 }
 
-/* --- the observer
- * --------------------------------------------------------------------------------- */
+/* --- the observer -------------------------------------------------------------------------- */
 
 static void screen_run_started(const struct run_view *run, void *arg)
 {
@@ -400,6 +329,7 @@ static void screen_wave_started(const struct run_view *run, unsigned wave, void 
     struct screen *screen = arg;
     screen->dirty = true;
     lines_wave_started(screen->lines, run, wave);
+    listen_to_keys(screen);
 }
 
 static void screen_target_changed(const struct run_view *run, const struct target_status *target,
@@ -410,6 +340,9 @@ static void screen_target_changed(const struct run_view *run, const struct targe
     struct glimpse *glimpse = slots_at(&screen->glimpses, target->index);
     if (glimpse != NULL)
         glimpse_update(glimpse, target);
+    struct tail *tail = tail_of(screen, target);
+    if (tail != NULL)
+        tail_note(tail, elapsed(screen), target);
     screen->dirty = true;
     lines_target_changed(screen->lines, target);
 }
@@ -419,6 +352,14 @@ static void screen_target_log(const struct run_view *run, const struct target_st
 {
     (void)run;
     struct screen *screen = arg;
+    struct tail *tail = tail_of(screen, target);
+    if (tail != NULL && (level > LOG_DEBUG || screen->options.verbosity > 0))
+        tail_add(tail,
+                 level == LOG_ERROR     ? LINE_FAILURE
+                 : level == LOG_WARNING ? LINE_WARNING
+                 : level == LOG_INFO    ? LINE_DETAIL
+                                        : LINE_DEBUG,
+                 elapsed(screen), text);
     lines_target_log(screen->lines, target, level, text);
 }
 
@@ -427,6 +368,9 @@ static void screen_target_done(const struct run_view *run, const struct target_s
 {
     (void)run;
     struct screen *screen = arg;
+    struct tail *tail = tail_of(screen, target);
+    if (tail != NULL)
+        tail_done(tail, elapsed(screen), target);
     screen->dirty = true;
     lines_target_done(screen->lines, target);
 }
@@ -462,7 +406,8 @@ static void screen_suspend(const struct run_view *run, void *arg)
     (void)run;
     struct screen *screen = arg;
     screen->suspended = true;
-    put_away(screen, NULL);
+    listen_to_keys(screen);
+    canvas_put_away(&screen->canvas, NULL);
 }
 
 static void screen_resume(const struct run_view *run, void *arg)
@@ -471,6 +416,7 @@ static void screen_resume(const struct run_view *run, void *arg)
     struct screen *screen = arg;
     screen->suspended = false;
     screen->dirty = true;
+    listen_to_keys(screen);
 }
 
 static void screen_run_ended(const struct run_view *run, void *arg)
@@ -479,7 +425,7 @@ static void screen_run_ended(const struct run_view *run, void *arg)
     char *text = NULL;
     size_t size = 0;
     unsigned columns, rows;
-    measure(screen, &columns, &rows);
+    canvas_measure(&screen->canvas, &columns, &rows);
     FILE *out = open_memstream(&text, &size);
     if (out == NULL)
         return;
@@ -487,7 +433,8 @@ static void screen_run_ended(const struct run_view *run, void *arg)
         summary_print(run, &screen->paint, columns > 1 ? columns - 1 : 1, out);
     fclose(out);
     screen->ended = true;
-    put_away(screen, text);
+    listen_to_keys(screen);
+    canvas_put_away(&screen->canvas, text);
     free(text);
 }
 

@@ -91,6 +91,7 @@ static void run_ending_callback(uv_timer_t *timer)
         handle_close((uv_handle_t *)run->terminal);
     handle_close((uv_handle_t *)&run->window);
     handle_close((uv_handle_t *)&run->soak);
+    handle_close((uv_handle_t *)&run->pause);
     handle_close((uv_handle_t *)&run->ending);
 }
 
@@ -240,16 +241,15 @@ static void image_done_callback(struct store *store, const struct error *err, vo
 /* --- signals ------------------------------------------------------------------------- */
 
 /* The first asks everybody to stop in order, the second lets go of everything. */
-static void signal_callback(uv_signal_t *handle, int number)
+static void run_interrupt(struct run *run, const char *how)
 {
-    struct run *run = handle->data;
     run->interrupts++;
     run->view.interrupted = true;
     if (run->interrupts == 1)
         run_message(run, LOG_WARNING,
                     "%s: nothing new is started; devices inside the destructive part finish "
                     "(once more to stop at once)",
-                    number == SIGINT ? "interrupted" : "told to end");
+                    how);
     if (run->job != NULL)
         store_job_cancel(run->job);
     passage_cancel(run);
@@ -260,6 +260,37 @@ static void signal_callback(uv_signal_t *handle, int number)
             target_abandon(run->targets[i]);
     }
     run_settle(run);
+}
+
+static void signal_callback(uv_signal_t *handle, int number)
+{
+    run_interrupt(handle->data, number == SIGINT ? "interrupted" : "told to end");
+}
+
+void run_stop(struct run *run)
+{
+    if (run->interrupts == 0)
+        run_interrupt(run, "told to stop");
+}
+
+static void pause_callback(uv_timer_t *timer)
+{
+    (void)timer; /* it is only there */
+}
+
+void run_pause(struct run *run, bool paused)
+{
+    if (run->view.phase != RUN_FLASHING || run->view.paused == paused || run->interrupts > 0)
+        return;
+    run->view.paused = paused;
+    run_message(run, LOG_INFO,
+                paused ? "paused: nothing new is started; devices under way go on" : "resumed");
+    if (paused) {
+        uv_timer_start(&run->pause, pause_callback, 3600000, 3600000);
+        return;
+    }
+    uv_timer_stop(&run->pause);
+    waves_go_on(run);
 }
 
 static void signals_start(struct run *run)
@@ -443,6 +474,8 @@ struct run *run_new(const struct run_config *config, struct error *err)
     run->window.data = run;
     uv_timer_init(config->loop, &run->soak);
     run->soak.data = run;
+    uv_timer_init(config->loop, &run->pause);
+    run->pause.data = run;
     uv_timer_init(config->loop, &run->ending);
     run->ending.data = run;
     /* Before there are signals to look after: ^C ends the program while ssh is asked. */
@@ -457,6 +490,7 @@ struct run *run_new(const struct run_config *config, struct error *err)
             handle_close((uv_handle_t *)&run->signals[i]);
         handle_close((uv_handle_t *)&run->window);
         handle_close((uv_handle_t *)&run->soak);
+        handle_close((uv_handle_t *)&run->pause);
         handle_close((uv_handle_t *)&run->ending);
         link_pool_free(run->env.links);
         uv_run(config->loop, UV_RUN_DEFAULT);

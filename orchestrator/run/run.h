@@ -32,6 +32,7 @@ struct run_view {
     int exit_code;                 /* valid when ended */
     const char *halted;            /* why the rollout was halted, NULL: it was not */
     bool interrupted;
+    bool paused;            /* no new device is started until the user resumes */
     const char *problem;    /* the first error of the run as a whole, NULL: none */
     uint64_t soak_until_ms; /* while a wave soaks or is looked at again: Unix time in ms; else 0 */
     unsigned soak_wave;     /* which one, from 0 */

@@ -35,6 +35,7 @@ struct run {
     size_t soak_unrecorded, soak_next, soak_under_way, soak_checked; /* targets looked at again */
     bool soak_filling;
     uv_timer_t window;  /* until the wave's window opens */
+    uv_timer_t pause;   /* keeps the loop alive while the user pauses */
     bool window_waits;  /* the user was told */
     bool window_closed; /* before everybody's turn came: exit 1 */
     unsigned wave;

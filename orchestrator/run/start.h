@@ -41,6 +41,12 @@ struct run *run_new(const struct run_config *config, struct error *err);
 /* Starts; the loop then runs until the run has ended and all its handles are closed. */
 void run_start(struct run *run);
 
+/* While paused no new device is started; those under way, soaks and gates go on. */
+void run_pause(struct run *run, bool paused);
+
+/* An orderly stop, as by the first ^C; the second time it does nothing. */
+void run_stop(struct run *run);
+
 /* The contract's exit code, once the loop has ended. */
 int run_exit_code(const struct run *run);
 

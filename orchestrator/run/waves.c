@@ -218,7 +218,7 @@ static void waves_step(struct run *run)
         if (waves_judge(run))
             return;
         if (tally.open > 0) {
-            if (tally.open > tally.going && wave_may_start(run))
+            if (tally.open > tally.going && !run->view.paused && wave_may_start(run))
                 wave_fill(run);
             return;
         }

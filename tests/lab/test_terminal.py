@@ -1,38 +1,128 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""On a terminal the plan is shown and the number of disks must be typed."""
+"""On a terminal: the plan is shown and the number of disks must be typed; then a fleet of 60, most of them
+not there, on a small screen, with keys."""
 
 import os
+import re
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 from check import check
 from lab import Lab, require
+from screen import Screen
+
+ABSENT = 54
+
+
+def question(lab, devices, image):
+    """A wrong answer, then the right one."""
+    inventory = lab.inventory(devices)
+    boot_ids = [d.boot_id() for d in devices]
+    p = lab.fleetflash("-i", inventory, image, tty=True, stdin="yes\n")
+    print(p.stdout, flush=True)
+    check("a wrong answer ends with 2", p.returncode == 2 and "nothing was touched" in p.stdout, p.stdout)
+    for word in (*(d.name for d in devices), "/dev/ubda", f"Type {len(devices)} to erase {len(devices)} disks"):
+        check(f"the plan says {word}", word in p.stdout)
+    check("nothing was touched", [d.boot_id() for d in devices] == boot_ids)
+
+    p = lab.fleetflash("-i", inventory, image, tty=True, stdin=f"{len(devices)}\n")
+    print(p.stdout, flush=True)
+    check("the right answer flashes", p.returncode == 0, p.stdout)
+    check("the cursor is shown again at the end", p.stdout.rfind("\x1b[?25h") > p.stdout.rfind("\x1b[?25l"))
+    check("all run the new image", all(d.image_version() == "new" for d in devices))
+
+
+def absent(device):
+    """A group of boards that do not answer, in YAML."""
+    net = device.ip.rpartition(".")[0]
+    return (f"  absent:\n    hosts:\n      absent-[01:{ABSENT}]: "
+            f"{{host: '{net}.[101:{100 + ABSENT}]', after: {{host_key: accept-once}}}}\n")
+
+
+def big_fleet(lab, devices):
+    """The boards in two waves, and in the second one many that do not answer."""
+    rollout = ("rollout:\n  waves:\n    - {groups: [canary]}\n"
+               "    - {groups: [lab, absent], parallel: 6, max_failures: 60}\n")
+    return lab.inventory(devices, groups={"canary": devices[:2], "lab": devices[2:]},
+                         defaults={"connect_timeout": "3s", "retries": 0}, extra=absent(devices[0]) + rollout)
+
+
+def is_cooked(text):
+    return re.search(r"(?<!-)\bicanon\b", text) and re.search(r"(?<!-)\becho\b", text)
+
+
+def keys(lab, devices, image):
+    argv = lab.fleetflash_argv("-i", big_fleet(lab, devices), "--yes", image)
+    with Screen(lab, argv) as screen:
+        text = screen.wait(lambda t: re.search(r"wave 2  [1-9]\d*/56 [1-9]\d* failed", t))
+        print(text, flush=True)
+        check("the waves and their failures", "wave 1  2/2" in text, text)
+        lines = text.splitlines()
+        first = next(i for i, line in enumerate(lines) if line.startswith("under way:"))
+        check("the failed ones come first", lines[first + 1].startswith("✗ absent-"), text)
+        check("counts, rate and time", re.search(r"\d+ failed  .*\d+ waiting", text), text)
+        check("the rest is counted", "more:" in text and "a device's log" in text, text)
+        check("no line is too wide", all(len(line) <= 80 for line in lines), text)
+
+        screen.press("j")
+        text = screen.wait(lambda t: "── absent-" in t)
+        check("a key shows the log of a failed device", "── absent-" in text and "failed: " in text, text)
+        screen.press("G")
+        text = screen.wait(lambda t: "── node-" in t)
+        check("another that of a flashed one", re.search(r"── node-.*\n(.*\n)*.*flashed in", text), text)
+        print(text, flush=True)
+
+        screen.press("p")
+        text = screen.wait(lambda t: "PAUSED" in t and "under way: none" in t)
+        check("paused, what was under way ends", "under way: none" in text, text)
+        waiting = re.search(r"(\d+) waiting", text)
+        check("others wait", waiting and int(waiting[1]) > 0, text)
+        time.sleep(2)
+        text = screen.text()
+        check("and go on waiting", re.search(r"(\d+) waiting", text)[1] == waiting[1] and "PAUSED" in text, text)
+
+        screen.resize(120, 40)
+        text = screen.wait(lambda t: len(t.splitlines()) > 30)
+        check("a bigger window is used", len(text.splitlines()) > 30, text)
+        screen.press("Escape")
+        text = screen.wait(lambda t: "── " not in t)
+        check("Escape closes the log", "── " not in text, text)
+        screen.press("r")
+        text = screen.wait(lambda t: "PAUSED" not in t and "under way: none" not in t)
+        check("resumed, others begin", "PAUSED" not in text and "under way: none" not in text, text)
+
+        screen.press("q")
+        text = screen.wait(lambda t: "extproc" in t)
+        print(text, flush=True)
+        check("q stops in order", "ended with 130" in text and "interrupted" in text, text)
+        check("the terminal is as it was", is_cooked(text) and screen.cursor_is_shown(), text)
+
+
+def crash(lab, device, image):
+    """A signal that no program survives."""
+    inventory = lab.inventory(text="defaults: {user: root, connect_timeout: 3s}\ngroups:\n" + absent(device))
+    with Screen(lab, lab.fleetflash_argv("-i", inventory, "--yes", "--parallel", "2", image)) as screen:
+        text = screen.wait(lambda t: "a device's log" in t)
+        check("the keys are read", "a device's log" in text and not screen.cursor_is_shown(), text)
+        screen.press("C-\\")
+        text = screen.wait(lambda t: "extproc" in t)
+        check("it dies of SIGQUIT", "ended with 131" in text, text)
+        check("and the terminal is as it was", is_cooked(text) and screen.cursor_is_shown(), text)
 
 
 def main():
     require()
     with Lab() as lab:
-        devices = [lab.device(f"node-{n}", kind="busybox", layout="mbr-boot") for n in (1, 2)]
+        devices = [lab.device(f"node-{n}", kind="busybox", layout="mbr-boot") for n in range(1, 7)]
         lab.boot_all()
-        boot_ids = [d.boot_id() for d in devices]
-        inventory = lab.inventory()
         image = lab.image("busybox", "mbr-boot", "new")
-
-        p = lab.fleetflash("-i", inventory, image, tty=True, stdin="yes\n")
-        print(p.stdout, flush=True)
-        check("a wrong answer ends with 2", p.returncode == 2 and "nothing was touched" in p.stdout, p.stdout)
-        for word in ("node-1", "node-2", "/dev/ubda", "Type 2 to erase 2 disks"):
-            check(f"the plan says {word}", word in p.stdout)
-        check("nothing was touched", [d.boot_id() for d in devices] == boot_ids)
-
-        p = lab.fleetflash("-i", inventory, image, tty=True, stdin="2\n")
-        print(p.stdout, flush=True)
-        check("the right answer flashes", p.returncode == 0, p.stdout)
-        check("the cursor is shown again at the end", p.stdout.rfind("\x1b[?25h") > p.stdout.rfind("\x1b[?25l"))
-        check("both run the new image", all(d.image_version() == "new" for d in devices))
+        question(lab, devices[:2], image)
+        keys(lab, devices[2:], image)
+        crash(lab, devices[0], image)
 
 
 if __name__ == "__main__":

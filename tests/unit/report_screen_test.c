@@ -2,10 +2,13 @@
 /* The live screen on a pseudo-terminal: nothing drawn is wider than it, nothing of a device's text
  * acts on it, and its cursor comes back whatever happens. */
 #include "report/frame.h"
+#include "report/keys.h"
 #include "report/screen.h"
+#include "report/terminal.h"
 #include "report_fake.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <pty.h>
 #include <setjmp.h>
@@ -16,6 +19,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -170,7 +174,7 @@ static void scene_begin(struct scene *scene, size_t targets, unsigned short colu
     scene->fake = fake_new(targets);
     uv_loop_init(&scene->loop);
     scene->screen = screen_new(&(struct screen_options){
-        .loop = &scene->loop, .fd = scene->terminal.slave, .now = fake_now});
+        .loop = &scene->loop, .fd = scene->terminal.slave, .keys = -1, .now = fake_now});
     scene->see = screen_observer(scene->screen);
     scene->see.run_started(&scene->fake->run, scene->see.arg);
 }
@@ -326,14 +330,152 @@ static void test_suspended(void **state)
     scene_free(&scene);
 }
 
+/* --- keys ------------------------------------------------------------------------------------ */
+
+static int open_again(const struct terminal *terminal)
+{
+    int fd = open(ttyname(terminal->slave), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* Does it echo, and wait for whole lines? */
+static bool is_cooked(const struct terminal *terminal)
+{
+    struct termios modes;
+    assert_int_equal(tcgetattr(terminal->master, &modes), 0);
+    return (modes.c_lflag & (ECHO | ICANON)) == (ECHO | ICANON);
+}
+
+static void command_callback(enum screen_command command, void *arg)
+{
+    struct scene *scene = arg;
+    if (command == SCREEN_STOP)
+        scene->fake->run.interrupted = true;
+    else
+        scene->fake->run.paused = command == SCREEN_PAUSE;
+}
+
+static void scene_begin_with_keys(struct scene *scene, size_t targets)
+{
+    memset(scene, 0, sizeof *scene);
+    terminal_open(&scene->terminal, 80, 24);
+    scene->fake = fake_new(targets);
+    uv_loop_init(&scene->loop);
+    scene->screen = screen_new(&(struct screen_options){.loop = &scene->loop,
+                                                        .fd = scene->terminal.slave,
+                                                        .keys = open_again(&scene->terminal),
+                                                        .now = fake_now,
+                                                        .command = command_callback,
+                                                        .arg = scene});
+    scene->see = screen_observer(scene->screen);
+    scene->see.run_started(&scene->fake->run, scene->see.arg);
+    fake_image(scene->fake);
+}
+
+static void scene_flash(struct scene *scene)
+{
+    scene->fake->run.phase = RUN_FLASHING;
+    scene->see.wave_started(&scene->fake->run, 0, scene->see.arg);
+    stir(scene, 0);
+    scene_draw(scene);
+}
+
+/* What was drawn after the keys were pressed; valid until the next call. */
+static const char *scene_press(struct scene *scene, const char *keys)
+{
+    size_t before = terminal_size(&scene->terminal);
+    assert_int_equal(write(scene->terminal.master, keys, strlen(keys)), strlen(keys));
+    scene_draw(scene);
+    return scene->terminal.text + before;
+}
+
+static void test_keys(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin_with_keys(&scene, 60);
+    scene_draw(&scene);
+    assert_true(is_cooked(&scene.terminal)); /* the user may be asked something yet */
+    scene_flash(&scene);
+    assert_false(is_cooked(&scene.terminal));
+    const char *shown = scene_press(&scene, "j");
+    assert_non_null(strstr(shown, "── pi-01  10.0.0.11:22"));
+    assert_non_null(strstr(shown, "turn 0 \\x1b[31m")); /* its log, cleaned */
+    shown = scene_press(&scene, "j\x1b[B\x1bOB");       /* and both forms of the arrow */
+    assert_non_null(strstr(shown, "10.0.0."));
+    assert_null(strstr(shown, "── pi-01  10.0.0.11:22"));
+    assert_non_null(strstr(scene_press(&scene, "\x1b[H"), "── pi-01  10.0.0.11:22"));
+    assert_null(strstr(scene_press(&scene, "\x1b"), "── pi-"));
+    assert_non_null(strstr(scene_press(&scene, "p"), "PAUSED"));
+    assert_true(scene.fake->run.paused);
+    assert_null(strstr(scene_press(&scene, "r"), "PAUSED"));
+    assert_false(scene.fake->run.paused);
+    assert_false(scene.fake->run.interrupted);
+    assert_non_null(strstr(scene_press(&scene, "q"), "STOPPING"));
+    assert_true(scene.fake->run.interrupted);
+    scene_end(&scene);
+    assert_cursor_restored(&scene.terminal);
+    scene_free(&scene);
+}
+
+/* Whenever nothing is to be read the terminal is the user's, and at the end. */
+static void test_keys_restored(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin_with_keys(&scene, 3);
+    scene_flash(&scene);
+    assert_false(is_cooked(&scene.terminal));
+    scene.see.suspend(&scene.fake->run, scene.see.arg);
+    assert_true(is_cooked(&scene.terminal));
+    assert_int_equal(write(scene.terminal.master, "q", 1), 1); /* belongs to who asks */
+    scene_wait(&scene, 250);
+    assert_false(scene.fake->run.interrupted);
+    assert_int_equal(tcflush(scene.terminal.slave, TCIFLUSH), 0);
+    scene.see.resume(&scene.fake->run, scene.see.arg);
+    assert_false(is_cooked(&scene.terminal));
+    fake_ended(scene.fake, 1000, 0);
+    scene.see.run_ended(&scene.fake->run, scene.see.arg);
+    assert_true(is_cooked(&scene.terminal));
+    scene_end(&scene);
+    scene_free(&scene);
+}
+
+static void test_decode(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t count;
+        int keys[3];
+    } cases[] = {
+        {"q", 1, {'q'}},
+        {"\x1b[A\x1b[B", 2, {KEY_UP, KEY_DOWN}},
+        {"\x1bOA\x1bOH", 2, {KEY_UP, KEY_FIRST}},
+        {"\x1b[1~\x1b[4~j", 3, {KEY_FIRST, KEY_LAST, 'j'}},
+        {"\x1b", 1, {KEY_ESCAPE}},
+        {"\x1b[15~p", 1, {'p'}},    /* F5 */
+        {"\x1b[1;5Qr", 1, {'r'}},   /* control and a function key: no q of it */
+        {"\x1b[200~\x1b[", 0, {0}}, /* cut off */
+        {"\x1bq", 2, {KEY_ESCAPE, 'q'}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int keys[8] = {0};
+        assert_int_equal(keys_decode(cases[i].bytes, strlen(cases[i].bytes), keys, 8),
+                         cases[i].count);
+        assert_memory_equal(keys, cases[i].keys, cases[i].count * sizeof *keys);
+    }
+}
+
 static void exit_handler(int number)
 {
-    screen_restore();
+    terminal_restore();
     _exit(number);
 }
 
 /* A program that ends in the middle, by exit or by a signal. */
-static void check_sudden_end(bool by_signal)
+static void check_sudden_end(int number)
 {
     struct terminal terminal;
     terminal_open(&terminal, 80, 24);
@@ -342,24 +484,33 @@ static void check_sudden_end(bool by_signal)
         struct fake *fake = fake_new(3);
         uv_loop_t loop;
         uv_loop_init(&loop);
-        struct screen *screen = screen_new(
-            &(struct screen_options){.loop = &loop, .fd = terminal.slave, .now = fake_now});
+        signal(number, SIG_DFL); /* cmocka and sanitizers catch some */
+        struct screen *screen = screen_new(&(struct screen_options){
+            .loop = &loop, .fd = terminal.slave, .keys = open_again(&terminal), .now = fake_now});
         struct run_observer see = screen_observer(screen);
         signal(SIGTERM, exit_handler);
         see.run_started(&fake->run, see.arg);
+        fake->run.phase = RUN_FLASHING;
+        see.wave_started(&fake->run, 0, see.arg);
         uv_timer_t timer;
         uv_timer_init(&loop, &timer);
         uv_timer_start(&timer, stop_callback, 300, 0);
         uv_run(&loop, UV_RUN_DEFAULT);
-        if (by_signal)
-            raise(SIGTERM);
-        screen_restore();
-        screen_restore(); /* twice does no harm */
+        if (is_cooked(&terminal))
+            _exit(99); /* nothing would be tested */
+        if (number != 0)
+            raise(number);
+        terminal_restore();
+        terminal_restore(); /* twice does no harm */
         _exit(0);
     }
     int status = 0;
     assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(WEXITSTATUS(status), by_signal ? SIGTERM : 0);
+    if (number == 0 || number == SIGTERM)
+        assert_int_equal(WEXITSTATUS(status), number);
+    else /* what it would have died of without us */
+        assert_true(WIFSIGNALED(status) && WTERMSIG(status) == number);
+    assert_true(is_cooked(&terminal));
     terminal_close(&terminal);
     assert_cursor_restored(&terminal);
     free(terminal.text);
@@ -368,8 +519,9 @@ static void check_sudden_end(bool by_signal)
 static void test_sudden_end(void **state)
 {
     (void)state;
-    check_sudden_end(false);
-    check_sudden_end(true);
+    static const int numbers[] = {0, SIGTERM, SIGSEGV, SIGABRT, SIGBUS, SIGQUIT};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        check_sudden_end(numbers[i]);
 }
 
 /* --- the picture alone
@@ -414,7 +566,7 @@ static void test_picture(void **state)
     char *picture = compose(fake, 72, 20, true);
     assert_string_equal(picture,
                         "golden.img.xz  4 targets  1m02s\n"
-                        "1 failed  1 flashed  1 active  1 waiting  10.0 MiB/s\n"
+                        "1 failed  1 flashed  1 active  1 waiting  10.0 MiB/s  about 3m left\n"
                         "✓ pi-01  flashed       1m12s, 100 MiB sent\n"
                         "✗ pi-02  failed        no answer on port 22 — for five minutes at the v…\n"
                         "• pi-03  transfer      ━━━━━━━━━━━━─────────────  50%  10.0 MiB/s  1m05s\n"
@@ -450,8 +602,77 @@ static void test_picture_too_small(void **state)
     assert_non_null(strstr(picture, "✗ pi-34  failed"));
     assert_non_null(strstr(picture, "• pi-51  commit"));
     assert_non_null(strstr(picture, "• pi-53  commit"));
-    assert_non_null(strstr(picture, "\nand 53 more:  36 flashed  17 waiting"));
+    assert_non_null(strstr(picture, "\nand 53 more:  39 flashed  14 waiting"));
     free(picture);
+    fake_free(fake);
+}
+
+/* The line with a text in it, 0 the first; fails when there is none. */
+static unsigned line_of(const char *picture, const char *text)
+{
+    const char *at = strstr(picture, text);
+    unsigned line = 0;
+    if (at == NULL)
+        fail_msg("'%s' is not in\n%s", text, picture);
+    for (const char *c = picture; c < at; c++)
+        line += *c == '\n';
+    return line;
+}
+
+/* A big fleet on a small screen: waves, states, the failed and then the slowest first. */
+static void test_picture_of_a_fleet(void **state)
+{
+    (void)state;
+    struct fake *fake = fake_new(60);
+    fake_image(fake);
+    fake->run.phase = RUN_FLASHING;
+    fake->run.wave_count = 3;
+    for (size_t i = 0; i < 60; i++) {
+        struct target_status *target = &fake->targets[i];
+        target->wave = i < 4 ? 0 : i < 40 ? 1 : 2;
+        if (i < 10) {
+            fake_flashed(fake, i);
+        } else if (i < 30) {
+            target->started = true;
+            target->started_ms = FAKE_STARTED + 40000;
+            target->state = STATE_COMMIT;
+        }
+    }
+    fake->targets[20].started_ms = FAKE_STARTED + 2000; /* the slowest one */
+    fake->targets[25].state = STATE_TRANSFER;           /* behind the others */
+    fake_failed(fake, 12, "no", NULL);
+    char *picture = compose(fake, 80, 23, true);
+    line_of(picture, "1 failed  10 flashed  19 active  30 waiting");
+    assert_int_equal(line_of(picture, "wave 1  4/4    wave 2  7/36 1 failed    wave 3  0/20"), 2);
+    assert_int_equal(line_of(picture, "under way: 1 transfer  18 commit"), 3);
+    assert_int_equal(line_of(picture, "pi-13"), 4);
+    assert_int_equal(line_of(picture, "pi-21"), 5);
+    assert_int_equal(line_of(picture, "pi-26"), 6);
+    assert_int_equal(line_of(picture, "pi-11"), 7);
+    assert_int_equal(line_of(picture, "and 42 more:"), 22);
+    free(picture);
+    fake_free(fake);
+}
+
+static void test_remaining(void **state)
+{
+    (void)state;
+    struct fake *fake = fake_new(5);
+    uint64_t now_ms = FAKE_STARTED + 100000;
+    bool rough;
+    assert_true(fleet_remaining(&fake->run, now_ms, &rough) == UINT64_MAX);
+    fake->targets[1].started = true;
+    fake->targets[1].started_ms = FAKE_STARTED + 88000;
+    fake->targets[1].blocks_total = 10;
+    fake->targets[1].remaining_ms = 20000;
+    assert_int_equal(fleet_remaining(&fake->run, now_ms, &rough), 20000);
+    assert_true(rough);
+    fake_flashed(fake, 0); /* took 72 s; so 60 s are left of this one, and three wait for it */
+    assert_int_equal(fleet_remaining(&fake->run, now_ms, &rough), 60000 + 3 * 72000);
+    assert_false(rough);
+    for (size_t i = 1; i < 5; i++)
+        fake_flashed(fake, i);
+    assert_true(fleet_remaining(&fake->run, now_ms, &rough) == UINT64_MAX);
     fake_free(fake);
 }
 
@@ -461,9 +682,17 @@ int main(void)
     setenv("TERM", "xterm-256color", 1);
     unsetenv("NO_COLOR");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_picture),          cmocka_unit_test(test_picture_too_small),
-        cmocka_unit_test(test_no_line_too_wide), cmocka_unit_test(test_resized),
-        cmocka_unit_test(test_suspended),        cmocka_unit_test(test_sudden_end),
+        cmocka_unit_test(test_picture),
+        cmocka_unit_test(test_picture_too_small),
+        cmocka_unit_test(test_picture_of_a_fleet),
+        cmocka_unit_test(test_remaining),
+        cmocka_unit_test(test_no_line_too_wide),
+        cmocka_unit_test(test_resized),
+        cmocka_unit_test(test_suspended),
+        cmocka_unit_test(test_sudden_end),
+        cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_keys_restored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,8 +3,10 @@
  * lines): screen_demo [targets [seconds]] */
 #include "report/plain.h"
 #include "report/screen.h"
+#include "report/terminal.h"
 #include "report_fake.h"
 
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +20,15 @@ struct demo {
     uint64_t began;
     uv_timer_t timer;
 };
+
+static void command(enum screen_command command, void *arg)
+{
+    struct demo *demo = arg;
+    if (command == SCREEN_STOP)
+        demo->fake->run.interrupted = true;
+    else
+        demo->fake->run.paused = command == SCREEN_PAUSE;
+}
 
 static uint64_t unix_now(void)
 {
@@ -120,6 +131,7 @@ static void tick_callback(uv_timer_t *timer)
         fake_image(fake);
         fake->run.phase = RUN_FLASHING;
         demo->see.image_ready(&fake->run, demo->see.arg);
+        demo->see.wave_started(&fake->run, 0, demo->see.arg);
     }
     bool active = false;
     for (size_t i = 0; i < fake->count; i++) {
@@ -148,15 +160,22 @@ int main(int argc, char **argv)
     struct demo demo = {.fake = fake_new(count < FAKE_MAX ? count : FAKE_MAX),
                         .ticks = seconds * 20};
     uv_loop_t *loop = uv_default_loop();
+    for (size_t i = 0; i < demo.fake->count; i++)
+        demo.fake->targets[i].wave = i < 4 ? 0 : i < demo.fake->count * 2 / 3 ? 1 : 2;
+    demo.fake->run.wave_count = demo.fake->count > 12 ? 3 : 1;
     struct screen *screen = NULL;
     struct plain *plain = NULL;
     demo.fake->run.started_ms = unix_now();
-    if (screen_is_possible(2)) {
-        struct screen_options options = {.loop = loop, .fd = 2};
+    if (terminal_is_possible(2)) {
+        struct screen_options options = {.loop = loop,
+                                         .fd = 2,
+                                         .keys = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC),
+                                         .command = command,
+                                         .arg = &demo};
         screen = screen_new(&options);
         demo.see = screen_observer(screen);
         demo.see.run_started(&demo.fake->run, demo.see.arg);
-        atexit(screen_restore);
+        atexit(terminal_restore);
     } else {
         struct plain_options options = {.fd = 2};
         plain = plain_new(&options);
