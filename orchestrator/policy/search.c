@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/search.h"
 
+#include "base/place.h"
+
 #include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
@@ -8,24 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A program that runs from its build tree takes the policies from there, any other one those
- * installed beside it. */
 char *policy_search_path(void)
 {
-    char program[PATH_MAX], folder[2 * PATH_MAX];
     const char *variable = getenv("FLEETFLASH_POLICY_PATH");
     if (variable != NULL && variable[0] != '\0')
         return strdup(variable);
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    program[length > 0 ? length : 0] = '\0';
-    if (strncmp(program, POLICY_BUILD_TREE "/", strlen(POLICY_BUILD_TREE "/")) == 0)
-        return strdup(POLICY_BUILD_TREE "/plugins");
-    char *slash = strrchr(program, '/');
-    if (slash != NULL)
-        *slash = '\0';
-    snprintf(folder, sizeof folder, "%s/%s", program, POLICY_RELATIVE_FOLDER);
-    char *whole = realpath(folder, NULL);
-    return whole != NULL ? whole : strdup(folder);
+    return place_find(POLICY_BUILD_TREE, "plugins", POLICY_RELATIVE_FOLDER);
 }
 
 char *policy_search_absolute(const char *file)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "target/agent_files.h"
 
+#include "base/place.h"
+
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -70,14 +72,16 @@ struct agent_files *agent_files_load(struct error *err)
         return NULL;
     }
     const char *chosen = getenv("FLEETFLASH_AGENT_PATH");
-    const char *directories[] = {chosen != NULL ? chosen : FLEETFLASH_BUILD_AGENTS,
-                                 chosen != NULL ? chosen : FLEETFLASH_INSTALLED_AGENTS};
-    for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {
-        if (files_load_from(files, directories[i]) > 0)
-            return files;
-    }
+    char *folder = chosen != NULL
+                       ? strdup(chosen)
+                       : place_find(AGENT_BUILD_TREE, "bin/agents", AGENT_RELATIVE_FOLDER);
+    bool found = folder != NULL && files_load_from(files, folder) > 0;
+    if (!found)
+        error_set(err, ERROR_USAGE, "there are no agents in %s", folder != NULL ? folder : "");
+    free(folder);
+    if (found)
+        return files;
     free(files);
-    error_set(err, ERROR_USAGE, "there are no agents in %s", directories[1]);
     error_remedy(err, "install fleetflash whole, or name the folder in FLEETFLASH_AGENT_PATH");
     return NULL;
 }

@@ -2,3 +2,7 @@
 fleetflash_unit_test(options_test SOURCES options_test.c LIBS cli)
 fleetflash_unit_test(options_page_test SOURCES options_page_test.c page.c LIBS cli)
 fleetflash_unit_test(list_test SOURCES list_test.c LIBS cli PkgConfig::JANSSON)
+
+add_test(NAME completion_test COMMAND ${CMAKE_CURRENT_LIST_DIR}/completion_test.py $<TARGET_FILE:fleetflash>
+         ${CMAKE_BINARY_DIR}/completions)
+set_tests_properties(completion_test PROPERTIES LABELS unit TIMEOUT 120)
