@@ -194,20 +194,22 @@ static void put_header(const struct page *page, const char *headline, bool good)
 
 /* --- what went wrong ------------------------------------------------------------------------ */
 
-/* All devices with the trouble of the first one, as links to their rows. */
-static void put_names(const struct page *page, size_t first, bool *done)
+/* All devices with the trouble of the first one, as links to their rows; how many they are. */
+static size_t put_names(const struct page *page, size_t first, bool *done)
 {
     const struct run_view *run = page->run;
+    size_t count = 0;
     fputs("<h3>", page->out);
     for (size_t i = first; i < run->target_count; i++) {
         if (done[i] || !summary_same_trouble(run->targets[i], run->targets[first]))
             continue;
         done[i] = true;
-        fprintf(page->out, "%s<a href=\"#d%zu\">", i != first ? " " : "", i);
+        fprintf(page->out, "%s<a href=\"#d%zu\">", count++ > 0 ? " " : "", i);
         text_put_markup(page->out, run->targets[i]->spec->name);
         fputs("</a>", page->out);
     }
     fputs("</h3>\n", page->out);
+    return count;
 }
 
 static void put_trouble(const struct page *page, size_t first, bool *done)
@@ -216,13 +218,15 @@ static void put_trouble(const struct page *page, size_t first, bool *done)
     char meaning[160];
     summary_meaning(target, meaning, sizeof meaning);
     fprintf(page->out, "<article class=\"trouble %s\">\n", look_of(page->run, target)->class);
-    put_names(page, first, done);
+    bool shared = put_names(page, first, done) > 1;
     fputs("<p class=\"meaning\">", page->out);
     text_put_markup(page->out, meaning);
     fputs("</p>\n", page->out);
     if (target->error.text[0] != '\0') {
+        char reason[sizeof target->error.text];
+        summary_reason(target, shared, reason, sizeof reason);
         fputs("<p>", page->out);
-        text_put_markup(page->out, target->error.text);
+        text_put_markup(page->out, reason);
         fputs("</p>\n", page->out);
     }
     if (target->error.remedy[0] != '\0') {

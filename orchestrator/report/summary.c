@@ -4,6 +4,7 @@
 #include "base/units.h"
 #include "report/fleet.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -130,11 +131,55 @@ bool summary_is_trouble(const struct run_view *run, const struct target_status *
            target->outcome == OUTCOME_NOT_STARTED;
 }
 
+static bool is_of_word(char c)
+{
+    return isalnum((unsigned char)c) || c == '-' || c == '_';
+}
+
+/* Length of word at the beginning of text, where it stands alone, with a port behind it; or 0. */
+static size_t mention(const char *text, const char *word)
+{
+    size_t length = word != NULL ? strlen(word) : 0;
+    if (length == 0 || strncmp(text, word, length) != 0 || is_of_word(text[length]) ||
+        (text[length] == '.' && is_of_word(text[length + 1])))
+        return 0;
+    const char *rest = text + length;
+    size_t before = *rest == ':' ? 1 : strncmp(rest, " port ", 6) == 0 ? 6 : 0;
+    size_t digits = before > 0 ? strspn(rest + before, "0123456789") : 0;
+    return length + (digits > 0 ? before + digits : 0);
+}
+
+void summary_reason(const struct target_status *target, bool shared, char *out, size_t out_size)
+{
+    const struct target_spec *spec = target->spec;
+    const char *text = target->error.text;
+    size_t name = strlen(spec->name), used = 0;
+    if (shared && strncmp(text, spec->name, name) == 0 && strncmp(text + name, ": ", 2) == 0)
+        text += name + 2;
+    for (bool inside = false; *text != '\0' && used + 3 < out_size; inside = is_of_word(text[-1])) {
+        size_t host = shared && !inside ? mention(text, spec->host) : 0;
+        if (host == 0 && shared && !inside)
+            host = mention(text, spec->name);
+        if (host == 0) {
+            out[used++] = *text++;
+            continue;
+        }
+        out[used++] = 'i';
+        out[used++] = 't';
+        text += host;
+    }
+    out[used] = '\0';
+}
+
 bool summary_same_trouble(const struct target_status *a, const struct target_status *b)
 {
-    return a->outcome == b->outcome && a->damage == b->damage && a->state == b->state &&
-           strcmp(a->error.text, b->error.text) == 0 &&
-           strcmp(a->error.remedy, b->error.remedy) == 0;
+    char left[sizeof a->error.text], right[sizeof b->error.text];
+    if (a->outcome != b->outcome || a->damage != b->damage || a->state != b->state ||
+        strcmp(a->error.remedy, b->error.remedy) != 0)
+        return false;
+    summary_reason(a, true, left, sizeof left);
+    summary_reason(b, true, right, sizeof right);
+    return strcmp(left, right) == 0;
 }
 
 void summary_meaning(const struct target_status *target, char *out, size_t out_size)
@@ -155,8 +200,8 @@ void summary_meaning(const struct target_status *target, char *out, size_t out_s
                  meaning[target->damage]);
 }
 
-/* The names of all with the trouble of targets[first]; marks them done. */
-static void trouble_names(const struct summary *summary, size_t first, bool *done, FILE *out)
+/* The names of all with the trouble of targets[first]; marks them done. How many they are. */
+static size_t trouble_names(const struct summary *summary, size_t first, bool *done, FILE *out)
 {
     const struct run_view *run = summary->run;
     size_t count = 0;
@@ -167,6 +212,7 @@ static void trouble_names(const struct summary *summary, size_t first, bool *don
         done[i] = true;
         fprintf(out, "%s%s", count++ > 0 ? ", " : "", run->targets[i]->spec->name);
     }
+    return count;
 }
 
 static void print_trouble(const struct summary *summary, size_t first, bool *done)
@@ -179,15 +225,17 @@ static void print_trouble(const struct summary *summary, size_t first, bool *don
         return;
     char meaning[160];
     summary_meaning(target, meaning, sizeof meaning);
-    trouble_names(summary, first, done, stream);
+    bool shared = trouble_names(summary, first, done, stream) > 1;
     fprintf(stream, ": %s", meaning);
     fclose(stream);
     fputs("  ", summary->out);
     print_text(summary, target->outcome == OUTCOME_FAILED ? COLOUR_RED : COLOUR_YELLOW, 2, 4,
                names);
     if (target->error.text[0] != '\0') {
+        char reason[sizeof target->error.text];
+        summary_reason(target, shared, reason, sizeof reason);
         fputs("    ", summary->out);
-        print_text(summary, COLOUR_NONE, 4, 4, target->error.text);
+        print_text(summary, COLOUR_NONE, 4, 4, reason);
     }
     if (target->error.remedy[0] != '\0') {
         const char *arrow = summary->paint->utf8 ? "→ " : "-> ";

@@ -17,7 +17,11 @@ bool summary_headline(const struct run_view *run, char *out, size_t out_size);
 /* Did something go wrong with it, or not happen at all? */
 bool summary_is_trouble(const struct run_view *run, const struct target_status *target);
 
-/* Is there the same to say of both? */
+/* What went wrong with it. shared: as it can be said of several devices, "it" in place of its name
+ * and address. */
+void summary_reason(const struct target_status *target, bool shared, char *out, size_t out_size);
+
+/* Is there the same to say of both, but for their names and addresses? */
 bool summary_same_trouble(const struct target_status *a, const struct target_status *b);
 
 /* How far a troubled one got and what that means for the device. */

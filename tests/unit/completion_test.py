@@ -60,7 +60,7 @@ class Zsh:
     def type(self, text):
         os.write(self.fd, text.encode())
 
-    def until(self, pattern, timeout=10):
+    def until(self, pattern, timeout=40):
         """What is shown until the pattern is; exits when it does not come."""
         shown, end = "", time.monotonic() + timeout
         while not re.search(pattern, shown):

@@ -41,3 +41,7 @@ add_test(NAME policy_install_test
          COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/integration/policy_install_test.sh ${CMAKE_COMMAND} ${CMAKE_SOURCE_DIR}
                  ${CMAKE_BINARY_DIR} $<TARGET_FILE:policy_drive>)
 set_tests_properties(policy_install_test PROPERTIES LABELS "unit;policy" TIMEOUT 120 SKIP_RETURN_CODE 77)
+
+add_test(NAME policy_page_test COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/unit/policy_page_test.py $<TARGET_FILE:fleetflash>
+         ${CMAKE_SOURCE_DIR})
+set_tests_properties(policy_page_test PROPERTIES LABELS "unit;policy")

@@ -2,6 +2,7 @@
 /* --report FILE.html: one page that needs nothing else, in which nothing of a device is markup. */
 #include "report/html_report.h"
 #include "report/report_file.h"
+#include "report/summary.h"
 #include "report_fake.h"
 #include "report_lint.h"
 
@@ -132,6 +133,41 @@ static void test_hostile_texts(void **state)
     fake_free(fake);
 }
 
+/* What differs by names and addresses alone is said once. */
+static void test_same_troubles(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *shared;
+    } cases[] = {
+        {"pi-01: no connection to 10.0.0.11 within 3 s", "no connection to it within 3 s"},
+        {"cannot connect to 10.0.0.11 port 22: refused", "cannot connect to it: refused"},
+        {"10.0.0.11:22 is not 10.0.0.110, nor pi-011, nor xpi-01",
+         "it is not 10.0.0.110, nor pi-011, nor xpi-01"},
+        {"its end, 10.0.0.11.", "its end, it."},
+    };
+    struct fake *fake = fake_new(3);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char reason[400];
+        fake_failed(fake, 0, cases[i].text, NULL);
+        summary_reason(&fake->targets[0], true, reason, sizeof reason);
+        assert_string_equal(reason, cases[i].shared);
+        summary_reason(&fake->targets[0], false, reason, sizeof reason);
+        assert_string_equal(reason, cases[i].text);
+    }
+    fake_failed(fake, 0, "pi-01: no connection to 10.0.0.11 within 3 s", "power?");
+    fake_failed(fake, 1, "pi-02: no connection to 10.0.0.12 within 3 s", "power?");
+    fake_failed(fake, 2, "pi-03: no connection to 10.0.0.13 within 9 s", "power?");
+    fake_ended(fake, 1000, 1);
+    char *text = rendered(fake);
+    assert_number(text, "count(//article)", 2);
+    assert_number(text,
+                  "count(//article[1][count(.//a)=2]/p[. = 'no connection to it within 3 s'])", 1);
+    assert_number(text, "count(//article[2]/p[contains(., 'pi-03: no connection')])", 1);
+    free(text);
+    fake_free(fake);
+}
+
 /* A run in which nothing was done has a page too. */
 static void test_empty(void **state)
 {
@@ -172,7 +208,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_content),        cmocka_unit_test(test_timeline),
         cmocka_unit_test(test_self_contained), cmocka_unit_test(test_hostile_texts),
-        cmocka_unit_test(test_empty),          cmocka_unit_test(test_file),
+        cmocka_unit_test(test_same_troubles),  cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
