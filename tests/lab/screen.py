@@ -2,6 +2,7 @@
 """The program on a terminal that can be looked at and typed into: a tmux of its own."""
 
 import os
+import pathlib
 import shlex
 import subprocess
 import time
@@ -11,10 +12,11 @@ class Screen:
     def __init__(self, lab, argv, columns=80, rows=24, env=None):
         """Starts argv in the lab's network. When it has ended, its exit code and the terminal's
         settings stand below what it wrote."""
-        self.socket = lab.dir / "tmux"
+        self.socket = lab.dir / f"tmux-{time.monotonic_ns()}"  # the one before may be ending still
         words = " ".join(shlex.quote(str(a)) for a in argv)
         script = lab.dir / "screen.sh"
-        script.write_text(f"{words}\necho ended with $?\nstty -a\nsleep 600\n")
+        # A signal of the keyboard is for the program and not for the shell around it.
+        script.write_text(f"trap : INT QUIT\n{words}\necho ended with $?\nstty -a\nsleep 600\n")
         full = {**lab.environment(env), "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
         full.pop("TMUX", None)
         command = shlex.join(str(a) for a in lab.command(["sh", script]))
@@ -32,6 +34,12 @@ class Screen:
 
     def resize(self, columns, rows):
         self.tmux("resize-window", "-x", str(columns), "-y", str(rows))
+
+    def kill(self, number):
+        """Sends a signal to the program alone."""
+        shell = self.tmux("display", "-p", "#{pane_pid}").strip()
+        (program,) = pathlib.Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
+        os.kill(int(program), number)
 
     def cursor_is_shown(self):
         return self.tmux("display", "-p", "#{cursor_flag}").strip() == "1"

@@ -5,6 +5,7 @@ not there, on a small screen, with keys."""
 
 import os
 import re
+import signal
 import sys
 import time
 
@@ -102,16 +103,22 @@ def keys(lab, devices, image):
         check("the terminal is as it was", is_cooked(text) and screen.cursor_is_shown(), text)
 
 
-def crash(lab, device, image):
-    """A signal that no program survives."""
-    inventory = lab.inventory(text="defaults: {user: root, connect_timeout: 3s}\ngroups:\n" + absent(device))
-    with Screen(lab, lab.fleetflash_argv("-i", inventory, "--yes", "--parallel", "2", image)) as screen:
-        text = screen.wait(lambda t: "a device's log" in t)
-        check("the keys are read", "a device's log" in text and not screen.cursor_is_shown(), text)
-        screen.press("C-\\")
-        text = screen.wait(lambda t: "extproc" in t)
-        check("it dies of SIGQUIT", "ended with 131" in text, text)
-        check("and the terminal is as it was", is_cooked(text) and screen.cursor_is_shown(), text)
+def ends(lab, device, image):
+    """Whatever ends the program, the terminal is as it was. A sanitizer reports a fault itself and exits."""
+    inventory = lab.inventory(text="defaults: {user: root, connect_timeout: 3s, retries: 0}\ngroups:\n" + absent(device))
+    argv = lab.fleetflash_argv("-i", inventory, "--yes", "--parallel", "2", image)
+    for what, end, words in (
+            ("the quit key", lambda s: s.press("C-\\"), "ended with 131"),
+            ("a fault", lambda s: s.kill(signal.SIGSEGV), "ended with (139|1)"),
+            ("an abort", lambda s: s.kill(signal.SIGABRT), "ended with 134"),
+            ("a stop from outside", lambda s: s.kill(signal.SIGTERM), "ended with 130")):
+        with Screen(lab, argv) as screen:
+            text = screen.wait(lambda t: "a device's log" in t)
+            check("the keys are read", "a device's log" in text and not screen.cursor_is_shown(), text)
+            end(screen)
+            text = screen.wait(lambda t: "extproc" in t)
+            check(f"{what}: {words}", re.search(words, text), text)
+            check(f"{what}: the terminal is as it was", is_cooked(text) and screen.cursor_is_shown(), text)
 
 
 def main():
@@ -122,7 +129,7 @@ def main():
         image = lab.image("busybox", "mbr-boot", "new")
         question(lab, devices[:2], image)
         keys(lab, devices[2:], image)
-        crash(lab, devices[0], image)
+        ends(lab, devices[0], image)
 
 
 if __name__ == "__main__":
