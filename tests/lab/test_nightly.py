@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 from check import check, console_ends
 from lab import Lab, require
+from nightly_examples import examples
 
 POLICY = {"policy": "sysv", "stop": ["lab-victim"]}
 IMAGE_BYTES = 48 << 20
@@ -28,9 +29,7 @@ class Nights:
         """One run over all devices; runs: the version they run now. Returns their part of the report."""
         self.count += 1
         report = self.lab.dir / f"night-{self.count}.json"
-        key = self.lab.devices[0].host_key_fingerprint(version)
-        inventory = self.lab.inventory(host=lambda d: {"mode": "stage", "services": POLICY, "if_used": if_used,
-                                                       "after": {"host_key": key}})
+        inventory = self.lab.inventory(host=self.keys(version, if_used))
         self.lab.known_hosts(version=runs)
         p = self.lab.fleetflash("-i", inventory, "--yes", "-v", "--report", report, *args,
                                 self.lab.image("busybox", "mbr-boot", version))
@@ -38,6 +37,10 @@ class Nights:
         check(f"{what}: exit code 0", p.returncode == 0, console_ends(self.lab.devices))
         self.told = p.stderr
         return json.loads(report.read_text())["targets"]
+
+    def keys(self, version, if_used):
+        key = self.lab.devices[0].host_key_fingerprint(version)
+        return lambda d: {"mode": "stage", "services": POLICY, "if_used": if_used, "after": {"host_key": key}}
 
     def use(self):
         for d in self.lab.devices:
@@ -86,6 +89,7 @@ def main():
                   f"{t['bytes_written']} of {whole['bytes_written']}",
                   4096 < sent < all_sent / 2 and 0 < t["bytes_written"] < IMAGE_BYTES / 2)
 
+        examples(lab, lab.image("busybox", "mbr-boot", "new"), nights.keys("new", "keep"))
         nights.use()
         nights.check_flashed("force", nights.run("force", "new", "new", "--force"), "new")
         nights.check_flashed("other image", nights.run("other image", "old", "new"), "old")

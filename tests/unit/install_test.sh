@@ -20,10 +20,20 @@ policies=$(cd "$source/plugins" && ls -d docker exec k8s-drain openrc systemd sy
 for policy in $policies; do find_one "fleetflash/plugins/$policy.so"; done
 find_one include/fleetflash/policy.h
 find_one pkgconfig/fleetflash-policy.pc
-for page in man1/fleetflash.1 man5/fleetflash-inventory.5 man3/fleetflash-policy.3; do find_one "$page"; done
+for page in man1/fleetflash.1 man5/fleetflash-inventory.5 man3/fleetflash-policy.3; do
+    find_one "$page"
+    said=$(MANWIDTH=80 man --warnings -E UTF-8 -l "$(find "$root" -path "*/$page")" 2>&1 >/dev/null)
+    [ -z "$said" ] || fail "man $page: $said"
+    mandoc -T lint -W warning "$source/docs/${page#*/}" || fail "mandoc $page"
+done
 find_one bash-completion/completions/fleetflash
 find_one zsh/site-functions/_fleetflash
 find_one doc/fleetflash/LICENSE
+for link in $(grep -o "(docs[^):]*\.md)" "$source/README.md" | tr -d "()") docs/nightly.md; do find_one "doc/fleetflash/$link"; done
+find_one doc/fleetflash/docs/examples/fleetflash-nightly.cron
+said=$(systemd-analyze verify --man=no "$root"/share/doc/fleetflash/docs/examples/fleetflash-nightly.{service,timer} 2>&1) ||
+    fail "systemd-analyze verify: $said"
+[ -z "$(grep fleetflash <<<"$said")" ] || fail "systemd-analyze verify: $said"
 [ -z "$(find "$root" -name '*-test')" ] || fail "a test build of the agent was installed"
 
 cd "$work"
