@@ -85,6 +85,8 @@ json_t *record_target(const struct target_status *target)
         record_text(target_outcome_name(target->outcome)), "state",
         target->started ? record_text(target_state_name(target->state)) : json_null(), "error",
         record_error(&target->error), "damage", target_damage_name(target->damage));
+    json_object_set_new(record, "failure",
+                        record_text(target_failure_name(target_failure(target))));
     json_t *work =
         json_pack("{s:s, s:o, s:I, s:I, s:I, s:i, s:o, s:o, s:o, s:o}", /* what was done */
                   "mode", flash_mode_name(target->mode), "mode_reason",

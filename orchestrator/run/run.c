@@ -136,7 +136,18 @@ static void run_try_plan(struct run *run)
 static void target_probed_callback(struct target *target, void *arg)
 {
     (void)target;
-    run_try_plan(arg);
+    struct run *run = arg;
+    run_try_plan(run);
+    if (run->view.phase == RUN_FLASHING) /* it was absent */
+        waves_go_on(run);
+}
+
+static void target_absent_callback(struct target *target, void *arg)
+{
+    (void)target;
+    struct run *run = arg;
+    if (run->view.phase == RUN_FLASHING)
+        waves_go_on(run);
 }
 
 static void target_changed_callback(struct target *target, void *arg)
@@ -334,6 +345,7 @@ static void env_fill(struct run *run)
         .local = config->local,
         .journal = config->journal,
         .probed = target_probed_callback,
+        .absent = target_absent_callback,
         .changed = target_changed_callback,
         .log = target_log_callback,
         .done = target_done_callback,

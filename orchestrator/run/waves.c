@@ -119,7 +119,7 @@ static void wave_fill(struct run *run)
     for (size_t i = 0; i < run->count && going < parallel; i++) {
         const struct target_status *status = run->statuses[i];
         if (status->wave == run->wave && status->outcome == OUTCOME_NONE &&
-            !target_is_going(run->targets[i])) {
+            !target_is_going(run->targets[i]) && !target_is_absent(run->targets[i])) {
             wave_start(run, i);
             going += target_is_going(run->targets[i]);
         }
@@ -143,21 +143,56 @@ void waves_halt(struct run *run, const char *reason)
     waves_decline_rest(run, "the rollout was halted before its turn came");
 }
 
+/* How many targets the wave has in all: some may have been done before the run was resumed. */
+static size_t wave_size(const struct run *run, size_t here)
+{
+    const struct inventory *inventory = run->config.inventory;
+    size_t all = 0;
+    for (size_t k = 0; k < run->config.resume_count; k++) {
+        for (size_t i = 0; i < inventory->target_count; i++) {
+            if (strcmp(inventory->targets[i].name, run->config.resume_targets[k].name) == 0)
+                all += inventory_wave_of(inventory, i) == (int)run->wave;
+        }
+    }
+    return all > here ? all : here;
+}
+
+/* "2 unreachable, 1 after-commit" */
+static void failures_text(const struct run *run, char *out, size_t size)
+{
+    size_t counts[FAILURE_COUNT] = {0}, used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < run->count; i++) {
+        const struct target_status *status = run->statuses[i];
+        if (status->wave == run->wave && status->outcome == OUTCOME_FAILED)
+            counts[target_failure(status)]++;
+    }
+    for (int i = FAILURE_NONE + 1; i < FAILURE_COUNT && used < size; i++) {
+        if (counts[i] > 0)
+            used += (size_t)snprintf(out + used, size - used, "%s%zu %s", used > 0 ? ", " : "",
+                                     counts[i], target_failure_name((enum target_failure)i));
+    }
+}
+
+/* A failure is never taken back, so a limit that is exceeded can no longer be kept, however many
+ * are still to come. */
 bool waves_judge(struct run *run)
 {
     const struct inventory *inventory = run->config.inventory;
-    const struct wave_tally counted = wave_count(run), *tally = &counted;
-    char reason[120];
     if (run->view.halted != NULL) /* several at once are one halt */
         return true;
     if (run->wave >= inventory->wave_count)
         return false;
-    size_t allowed =
-        failure_limit_allows(&inventory->waves[run->wave].max_failures, tally->targets);
-    if (tally->failed <= allowed)
+    struct wave_tally tally = wave_count(run);
+    const struct failure_limit *limit = &inventory->waves[run->wave].max_failures;
+    size_t allowed = failure_limit_allows(limit, wave_size(run, tally.targets));
+    if (tally.failed <= allowed)
         return false;
-    snprintf(reason, sizeof reason, "in wave %u %zu devices failed, %zu are allowed", run->wave + 1,
-             tally->failed, allowed);
+    char classes[120], reason[200];
+    failures_text(run, classes, sizeof classes);
+    snprintf(reason, sizeof reason, "in wave %u %zu device%s failed (%s), %zu %s allowed",
+             run->wave + 1, tally.failed, tally.failed == 1 ? "" : "s", classes, allowed,
+             allowed == 1 ? "is" : "are");
     waves_halt(run, reason);
     return true;
 }

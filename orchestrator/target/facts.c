@@ -44,6 +44,29 @@ const char *target_damage_name(enum target_damage damage)
     return names[damage];
 }
 
+enum target_failure target_failure(const struct target_status *status)
+{
+    static const enum target_failure failures[] = {
+        [DAMAGE_NONE] = FAILURE_BEFORE_COMMIT,      [DAMAGE_REBOOTED] = FAILURE_BEFORE_COMMIT,
+        [DAMAGE_INCOMPLETE] = FAILURE_HALF_WRITTEN, [DAMAGE_LOST] = FAILURE_AFTER_COMMIT,
+        [DAMAGE_IDLE] = FAILURE_AFTER_COMMIT,       [DAMAGE_DIED] = FAILURE_AFTER_COMMIT,
+    };
+    if (status->outcome == OUTCOME_SKIPPED)
+        return FAILURE_REFUSED;
+    if (status->outcome != OUTCOME_FAILED)
+        return FAILURE_NONE;
+    if (status->damage == DAMAGE_NONE && !status->reached)
+        return FAILURE_UNREACHABLE;
+    return failures[status->damage];
+}
+
+const char *target_failure_name(enum target_failure failure)
+{
+    static const char *const names[FAILURE_COUNT] = {
+        "", "unreachable", "refused", "before-commit", "half-written", "after-commit"};
+    return names[failure];
+}
+
 const char *flash_mode_name(enum flash_mode mode)
 {
     static const char *const names[] = {"auto", "stage", "stream", "unchanged"};

@@ -41,6 +41,17 @@ enum target_damage {
     DAMAGE_DIED,       /* was done and well, and was not any more at the end of the soak */
 };
 
+/* The classes of failures that thresholds and reports tell apart. */
+enum target_failure {
+    FAILURE_NONE,
+    FAILURE_UNREACHABLE,   /* absent: nothing was done to it */
+    FAILURE_REFUSED,       /* a policy said no (outcome skipped) */
+    FAILURE_BEFORE_COMMIT, /* its old system runs */
+    FAILURE_HALF_WRITTEN,
+    FAILURE_AFTER_COMMIT, /* flashed, and lost, not back at work, or dead at the soak's end */
+    FAILURE_COUNT
+};
+
 #define STATUS_PARTITIONS_MAX 24u
 #define STATUS_WARNINGS_MAX   8u
 #define STATUS_SPANS_MAX      32u
@@ -80,6 +91,7 @@ struct target_status {
     unsigned wave;
 
     bool started; /* its turn has come at least once */
+    bool reached; /* it was logged in to at least once */
     enum target_state state;
     enum target_outcome outcome;
     enum target_damage damage;
@@ -113,6 +125,8 @@ void status_spend(struct target_status *status, uint64_t milliseconds, uint64_t 
 
 const char *target_state_name(enum target_state state);
 const char *target_outcome_name(enum target_outcome outcome);
+enum target_failure target_failure(const struct target_status *status);
+const char *target_failure_name(enum target_failure failure); /* "" for none */
 const char *target_damage_name(enum target_damage damage);
 const char *flash_mode_name(enum flash_mode mode);
 

@@ -276,7 +276,14 @@ void target_retry(struct target *target, const struct error *err)
     if (target->resumed && !target->write_sent)
         target->via_lifeline = false; /* the fence may have come down again, or never gone up */
     target_disconnect(target);
+    bool leaves = target->go && !target->status.reached && !target->resumed;
+    if (leaves) {
+        target->go = false;
+        target->absent = true;
+    }
     target_set_step(target, STEP_BACKOFF);
+    if (leaves)
+        target->env->absent(target, target->env->arg);
 }
 
 /* The agent goes on by itself: reachability will tell. It may have most of the disk to write yet.
@@ -461,6 +468,7 @@ void target_probe(struct target *target)
 static void enter_probed(struct target *target)
 {
     target->tries = 0;
+    target->absent = false;
     if (target->go)
         target_set_step(target, STEP_KEEP);
     else
@@ -479,6 +487,11 @@ void target_go(struct target *target)
 bool target_is_going(const struct target *target)
 {
     return target->go && target->step != STEP_DONE;
+}
+
+bool target_is_absent(const struct target *target)
+{
+    return target->absent && target->step != STEP_DONE;
 }
 
 void target_release(struct target *target)

@@ -48,6 +48,7 @@ struct target_env {
     /* What the run wants to hear. May call target functions. */
     void (*probed)(struct target *target, void *arg);  /* facts are known; waits for target_go */
     void (*changed)(struct target *target, void *arg); /* state, activity or progress */
+    void (*absent)(struct target *target, void *arg);  /* target_is_absent from now on */
     void (*log)(struct target *target, enum log_level level, const char *text, void *arg);
     void (*done)(struct target *target, void *arg);    /* outcome is set; exactly once */
     void (*soaking)(struct target *target, void *arg); /* what target_soak_begin did is recorded */
@@ -72,6 +73,10 @@ void target_go(struct target *target);
 
 /* target_go was called and it has no outcome yet. */
 bool target_is_going(const struct target *target);
+
+/* It does not answer, and is tried again beside those that do; it has to be told to go once more
+ * when it does (then `probed` comes, or `done`). */
+bool target_is_absent(const struct target *target);
 
 /* After a probe that is not followed by target_go soon: the agent is told to leave, the link
  * closed; a later target_go begins anew. */

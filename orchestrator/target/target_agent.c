@@ -14,6 +14,7 @@ static void link_up_callback(struct link *link, const struct link_facts *facts, 
 {
     (void)link;
     struct target *target = arg;
+    target->status.reached = true;
     snprintf(target->status.host_fingerprint, sizeof target->status.host_fingerprint, "%s",
              facts->host_fingerprint);
     target_log(target, LOG_DEBUG, "connected (%s, %s, %s)", facts->server_banner, facts->cipher,

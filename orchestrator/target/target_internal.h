@@ -50,6 +50,7 @@ struct target {
 
     bool go;       /* the run said so */
     bool is_local; /* this very machine: from the fence on its agent works unattended */
+    bool absent;   /* it did not answer: its place is free for others until it has */
     bool interrupted;
     unsigned tries;   /* transient failures so far, since the last success */
     unsigned deploys; /* agents started: part of the folder's name */

@@ -76,6 +76,7 @@ void target_resume(struct target *target, const struct journal_target *record)
     target->deploys = record->deploys;
     if (!record->has_key)
         return;
+    status->reached = true;
     memcpy(target->deploy_config.key, record->key, sizeof record->key);
     target->has_agent = record->directory[0] != '\0';
     snprintf(target->deployed.directory, sizeof target->deployed.directory, "%s",

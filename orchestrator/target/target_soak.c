@@ -225,7 +225,7 @@ bool target_soak_resume(struct target *target, const struct journal_target *reco
     bool flashed = strcmp(record->outcome, target_outcome_name(OUTCOME_FLASHED)) == 0;
     if (strcmp(record->step, JOURNAL_SOAK) != 0)
         return false;
-    status->started = true;
+    status->started = status->reached = true;
     status->state = STATE_REACHABILITY;
     status->outcome = flashed ? OUTCOME_FLASHED : OUTCOME_UNCHANGED;
     snprintf(status->boot_id_before, sizeof status->boot_id_before, "%s", record->boot_id);

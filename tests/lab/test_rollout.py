@@ -28,10 +28,14 @@ class Rollout:
         by_name = {d.name: d for d in lab.devices}
         self.groups = {"canary": [by_name["canary"]], "rest": [by_name["one"], by_name["two"]]}
 
-    def inventory(self, first, second="", notify="failure"):
-        extra = (f"rollout:\n  waves:\n    - {{groups: [canary]{first}}}\n    - {{groups: [rest]{second}}}\n"
+    def inventory(self, first, second="", notify="failure", waves=2, version="new", runs=None):
+        """runs: the version that each runs now, where that is not what the lab thinks."""
+        rest = f"    - {{groups: [rest]{second}}}\n" if waves == 2 else ""
+        extra = (f"rollout:\n  waves:\n    - {{groups: [canary]{first}}}\n{rest}"
                  f"notify: {{on: {notify}, command: 'cat >{self.notified}'}}\n")
-        return self.lab.inventory(groups=self.groups, extra=extra, defaults={"reboot_timeout": "25s"})
+        return self.lab.inventory(groups=self.groups, extra=extra, after=version,
+                                  defaults={"reboot_timeout": "25s", "connect_timeout": "5s", "retries": 1},
+                                  host=lambda d: {"host_key": d.host_key_fingerprint(runs[d.name])} if runs else {})
 
     def run(self, *args, **more):
         self.report.unlink(missing_ok=True)
@@ -39,6 +43,9 @@ class Rollout:
         p = self.lab.fleetflash("--report", self.report, *args, **more)
         print(p.stdout if more.get("tty") else p.stderr, flush=True)
         return p
+
+    def failures(self):
+        return {t["name"]: t["failure"] for t in json.loads(self.report.read_text())["targets"] if t["outcome"] == "failed"}
 
     def expect(self, name, p, code, **got):
         check(f"{name}: exit code {code}", p.returncode == code, f"{p.returncode}\n{p.stdout}{p.stderr}")
@@ -87,6 +94,25 @@ def main():
         p = r.run("-i", i, "--yes", lab.image("busybox", "mbr", "broken"))
         r.expect("a canary that does not come back", p, 3, canary="failed", one="not-started", two="not-started")
         check("the others run on", all(d.boot_id() == boot_ids[d.name] for d in lab.devices if d.name != "canary"))
+        check("what it died of is told apart", r.failures() == {"canary": "after-commit"}, str(r.failures()))
+
+        # The canary is absent from now on. A share of three that allows one:
+        canary, one, two = lab.devices
+        canary.power_cut()
+        r.groups = {"canary": [canary, one, two]}
+        i = r.inventory(", max_failures: 40%, parallel: 1", waves=1, version="old", runs={"canary": "new", "one": "new", "two": "new"})
+        p = r.run("-i", i, "--yes", lab.image("busybox", "mbr", "old"))
+        r.expect("an absent device in a wave that allows it", p, 1, canary="failed", one="flashed", two="flashed")
+        check("it is told apart", r.failures() == {"canary": "unreachable"}, str(r.failures()))
+        ends = {t["name"]: t["end"] for t in json.loads(r.report.read_text())["targets"]}
+        check("it held nobody up", ends["one"] < ends["canary"], str(ends))
+        # … and one of two that does not:
+        r.groups = {"canary": [canary, one], "rest": [two]}
+        i = r.inventory(", max_failures: 49%, parallel: 2", version="new", runs={"canary": "new", "one": "old", "two": "old"})
+        p = r.run("-i", i, "--yes", lab.image("busybox", "mbr", "new"))
+        r.expect("an absent device in a wave that does not allow it", p, 3, canary="failed", one="flashed", two="not-started")
+        check("the halt says why", p.stderr.count("rollout halted: in wave 1 1 device failed (1 unreachable), 0 are allowed") == 1,
+              p.stderr)
 
 
 if __name__ == "__main__":
