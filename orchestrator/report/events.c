@@ -86,15 +86,17 @@ static void events_image_ready(const struct run_view *run, void *arg)
         return;
     const struct image_facts *facts = &info->facts;
     emit(arg, "image_ready",
-         json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:o, s:o, s:o}",
-                   "image", record_text(run->image), "format", record_text(facts->format), "sha256",
-                   record_text(facts->sha256), "file_size", (json_int_t)facts->file_size, "size",
-                   (json_int_t)info->image_size, "block_size", (json_int_t)info->block_size,
-                   "blocks", (json_int_t)info->block_count, "zero_blocks",
-                   (json_int_t)info->zero_blocks, "wire_bytes", (json_int_t)info->wire_bytes,
-                   "from_cache", (int)info->from_cache, "decode_seconds", info->decode_seconds,
-                   "table", record_text(facts->table), "os", record_text(facts->os_name), "machine",
-                   record_text(facts->machine)));
+         json_pack(
+             "{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:b, s:f, s:o, s:o, s:o}",
+             "image", record_text(run->image), "format", record_text(facts->format), "sha256",
+             record_text(facts->sha256), "file_size", (json_int_t)facts->file_size, "size",
+             (json_int_t)info->image_size, "block_size", (json_int_t)info->block_size, "blocks",
+             (json_int_t)info->block_count, "zero_blocks", (json_int_t)info->zero_blocks,
+             "unmapped_blocks", (json_int_t)info->unmapped_blocks, "wire_bytes",
+             (json_int_t)info->wire_bytes, "signers", record_text(info->signers), "from_cache",
+             (int)info->from_cache, "decode_seconds", info->decode_seconds, "table",
+             record_text(facts->table), "os", record_text(facts->os_name), "machine",
+             record_text(facts->machine)));
 }
 
 static void events_wave_started(const struct run_view *run, unsigned wave, void *arg)

@@ -154,6 +154,7 @@ static void put_run_facts(const struct page *page)
                  run->store->facts.os_name);
         put_fact(page, "Contents", text);
         put_fact(page, "SHA-256", run->store->facts.sha256);
+        put_fact(page, "Signed", run->store->signers);
     }
     put_fact(page, "Started", local_time(run->started_ms, text));
     if (run->ended_ms != 0)

@@ -25,10 +25,13 @@ static json_t *record_run(const struct run_view *run, unsigned wave)
     if (run->image != NULL)
         json_object_set_new(
             record, "image",
-            json_pack("{s:o, s:o, s:o, s:o}", "path", record_text(run->image), "format",
+            json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "path", record_text(run->image), "format",
                       record_text(info != NULL ? info->facts.format : NULL), "sha256",
                       record_text(info != NULL ? info->facts.sha256 : NULL), "size",
-                      info != NULL ? json_integer((json_int_t)info->image_size) : json_null()));
+                      info != NULL ? json_integer((json_int_t)info->image_size) : json_null(),
+                      "unmapped_blocks",
+                      info != NULL ? json_integer((json_int_t)info->unmapped_blocks) : json_null(),
+                      "signers", record_text(info != NULL ? info->signers : NULL)));
     json_object_set_new(record, "problem", record_text(run->problem));
     json_object_set_new(record, "counts", record_counts(run));
     json_object_set_new(record, "bytes_sent", json_integer((json_int_t)fleet.bytes_sent));

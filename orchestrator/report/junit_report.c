@@ -219,6 +219,7 @@ static void put_run_properties(const struct junit *junit)
         snprintf(number, sizeof number, "%llu", (unsigned long long)info->image_size);
         put_property(junit, "image.sha256", info->facts.sha256);
         put_property(junit, "image.size", number);
+        put_property(junit, "image.signers", info->signers);
     }
     snprintf(number, sizeof number, "%d", run->exit_code);
     put_property(junit, "exit_code", number);

@@ -55,6 +55,13 @@ static void put_file(const struct run_view *run, const struct paint *paint, FILE
     snprintf(text, sizeof text, "%.16s%s", facts->sha256, strlen(facts->sha256) > 16 ? "…" : "");
     if (facts->sha256[0] != '\0')
         plan_item(out, paint, COLOUR_NONE, "sha256", text);
+    if (info->signers[0] != '\0')
+        plan_item(out, paint, COLOUR_NONE, "signed", info->signers);
+    uint64_t unmapped = (uint64_t)info->unmapped_blocks * info->block_size;
+    snprintf(text, sizeof text, "%s of it are unmapped (.bmap): neither sent nor written",
+             units_format_size(unmapped, size, sizeof size));
+    if (unmapped > 0)
+        plan_item(out, paint, COLOUR_NONE, "map", text);
 }
 
 static void put_inside(const struct image_facts *facts, const struct paint *paint, FILE *out)
