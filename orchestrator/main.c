@@ -17,6 +17,7 @@
 #include "run/reset_command.h"
 #include "run/self.h"
 #include "run/start.h"
+#include "source/url.h"
 
 #include <fcntl.h>
 #include <locale.h>
@@ -26,6 +27,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Where --resume finds the whole address of an image that had secrets in it. */
+#define IMAGE_VARIABLE "FLEETFLASH_IMAGE"
 
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_BUSY = 4 };
 
@@ -178,6 +182,11 @@ static enum flash_mode mode_of(const struct options *options, const struct earli
                                                : MODE_AUTO;
 }
 
+static const char *text_or_null(const char *text)
+{
+    return text[0] != '\0' ? text : NULL;
+}
+
 /* The run itself, once everything it needs is there. */
 static int run_with(const struct options *options, const struct earlier *earlier,
                     const struct inventory *inventory, const bool *selected, uv_loop_t *loop,
@@ -208,9 +217,9 @@ static int run_with(const struct options *options, const struct earlier *earlier
         .resume_count = resume ? earlier->count : 0,
         .parallel = options->parallel,
         .rate = options->rate,
-        .sha256 = options->sha256,
-        .minisign = options->minisign,
-        .keyring = options->keyring,
+        .sha256 = again ? text_or_null(earlier->run.sha256) : options->sha256,
+        .minisign = again ? text_or_null(earlier->run.minisign) : options->minisign,
+        .keyring = again ? text_or_null(earlier->run.keyring) : options->keyring,
         .cache_dir = options->cache_dir,
         .state_dir = options->state_dir,
         .no_cache = options->no_cache,
@@ -344,6 +353,27 @@ static size_t select_left(const struct earlier *earlier, const struct inventory 
     return left;
 }
 
+/* What stood in the image's address and is not kept has to come from the user again. */
+static int complete_image(struct journal_run *run, struct error *err)
+{
+    const char *given = getenv(IMAGE_VARIABLE);
+    if (!run->image_cut)
+        return 0;
+    char *shown = given != NULL && url_is_http(given) ? url_display(given) : NULL;
+    bool same = shown != NULL && strcmp(shown, run->image) == 0;
+    free(shown);
+    if (same) {
+        snprintf(run->image, sizeof run->image, "%s", given);
+        return 0;
+    }
+    error_set(err, ERROR_USAGE, "the address of the image of run %s, %.300s, had %s", run->id,
+              run->image, "a user, a password or a query, which are not kept");
+    return error_remedy(
+        err, given != NULL ? IMAGE_VARIABLE " has another address: put the whole "
+                                            "one into it"
+                           : "put the whole address into the environment variable " IMAGE_VARIABLE);
+}
+
 /* --resume and --retry-failed: the inventory and the image are the earlier run's. */
 static int command_again(const struct options *options)
 {
@@ -363,6 +393,8 @@ static int command_again(const struct options *options)
                                      &earlier.count, &err) == 0
                     ? 1
                     : -1;
+    if (found > 0 && complete_image(&earlier.run, &err) != 0)
+        found = -1;
     int code = 0;
     if (found < 0) {
         code = complain(&err);

@@ -256,7 +256,7 @@ int journal_begin_run(struct journal *journal, const struct journal_run *run, st
 {
     sqlite3_stmt *row = statement_new(
         journal, "INSERT INTO runs (id, inventory, image, image_id, started, accept_once, force,"
-                 " mode) VALUES (?,?,?,?,?,?,?,?)");
+                 " mode, image_cut, sha256, minisign, keyring) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)");
     if (row == NULL)
         return journal_fail(journal, err, "cannot be written");
     bind_text(row, 1, run->id);
@@ -267,6 +267,10 @@ int journal_begin_run(struct journal *journal, const struct journal_run *run, st
     sqlite3_bind_int(row, 6, run->accept_once);
     sqlite3_bind_int(row, 7, run->force);
     sqlite3_bind_int(row, 8, run->mode);
+    sqlite3_bind_int(row, 9, run->image_cut);
+    bind_text(row, 10, run->sha256);
+    bind_text(row, 11, run->minisign);
+    bind_text(row, 12, run->keyring);
     return statement_run(journal, row) == 0 ? 0 : journal_fail(journal, err, "cannot be written");
 }
 

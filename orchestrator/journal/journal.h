@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define JOURNAL_VERSION 2 /* of the schema (PRAGMA user_version), docs/journal.md */
+#define JOURNAL_VERSION 3 /* of the schema (PRAGMA user_version), docs/journal.md */
 
 /* The step of a target that has its outcome, and whose wave has a soak that has not ended. */
 #define JOURNAL_SOAK "soak"
@@ -27,13 +27,16 @@ struct journal_write;
 
 struct journal_run {
     char id[PROTOCOL_RUN_ID_MAX + 1];
-    char inventory[4096];                      /* absolute path */
-    char image[4096];                          /* absolute path */
+    char inventory[4096]; /* absolute path */
+    char image[4096];     /* absolute path, or address */
+    bool image_cut;       /* the address had a user, a password or a query, which are not kept */
     char image_id[2 * PROTOCOL_HASH_SIZE + 1]; /* hex; "" until the image was checked */
     uint64_t started, ended;                   /* Unix time in ms; ended 0: not orderly ended */
     int exit_code;
     bool accept_once, force;
     uint8_t mode; /* enum flash_mode of the command line, or JOURNAL_MODE_LOCAL */
+    /* What was asked of the image; "": nothing. A key may stand in place of its file. */
+    char sha256[65], minisign[4096], keyring[4096];
 };
 
 /* One target as the journal knows it; also what one transition writes. */

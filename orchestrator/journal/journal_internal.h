@@ -39,8 +39,8 @@ struct journal {
 /* Columns of a run's row, as journal_read_run takes them. */
 #define JOURNAL_RUN_COLUMNS                                                                        \
     "SELECT id, inventory, image, image_id, started, ended, exit_code, accept_once, force, "       \
-    "runs.mode"
-#define JOURNAL_RUN_COLUMN_COUNT 10
+    "runs.mode, image_cut, sha256, minisign, keyring"
+#define JOURNAL_RUN_COLUMN_COUNT 14
 
 /* What is left of a run: targets without an outcome, not started, with a half-written disk, or in
  * the middle of a soak. */

@@ -27,6 +27,10 @@ void journal_read_run(sqlite3_stmt *row, struct journal_run *run)
     run->accept_once = sqlite3_column_int(row, 7) != 0;
     run->force = sqlite3_column_int(row, 8) != 0;
     run->mode = (uint8_t)sqlite3_column_int(row, 9);
+    run->image_cut = sqlite3_column_int(row, 10) != 0;
+    column_copy(row, 11, run->sha256, sizeof run->sha256);
+    column_copy(row, 12, run->minisign, sizeof run->minisign);
+    column_copy(row, 13, run->keyring, sizeof run->keyring);
 }
 
 int journal_find_run(struct journal *journal, const char *id, bool failed, struct journal_run *run,

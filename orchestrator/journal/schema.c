@@ -23,6 +23,11 @@ static const char *const steps[JOURNAL_VERSION] = {
     "ALTER TABLE targets ADD COLUMN boot_id_after TEXT DEFAULT '';"
     "ALTER TABLE targets ADD COLUMN host_key_after TEXT DEFAULT '';"
     "ALTER TABLE targets ADD COLUMN soak_until INTEGER DEFAULT 0;",
+    /* 3: what --resume asks of the image */
+    "ALTER TABLE runs ADD COLUMN image_cut INTEGER DEFAULT 0;"
+    "ALTER TABLE runs ADD COLUMN sha256 TEXT DEFAULT '';"
+    "ALTER TABLE runs ADD COLUMN minisign TEXT DEFAULT '';"
+    "ALTER TABLE runs ADD COLUMN keyring TEXT DEFAULT '';",
 };
 
 int schema_upgrade(sqlite3 *db, int found)

@@ -5,6 +5,7 @@
 #include "report/report_file.h"
 #include "run/notify.h"
 #include "run/soak.h"
+#include "source/url.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -232,7 +233,7 @@ static void image_done_callback(struct store *store, const struct error *err, vo
         run->usage_error = true;
         run_message(run, LOG_ERROR,
                     "%s is not the image that run %s was flashing: it can only go on with that one",
-                    run->config.image, run->id);
+                    run->image_shown, run->id);
         run_refuse(run, "the image is another one, nothing was touched");
         return;
     }
@@ -338,7 +339,7 @@ static void env_fill(struct run *run)
         .files = config->files,
         .run_id = run->id,
         .controller = run->controller,
-        .image = config->image,
+        .image = run->image_shown,
         .force = config->force,
         .accept_once = config->accept_once,
         .mode = config->mode,
@@ -360,7 +361,7 @@ static void view_fill(struct run *run)
     run->view = (struct run_view){
         .id = run->id,
         .command = run->config.check ? "check" : "flash",
-        .image = run->config.image,
+        .image = run->image_shown,
         .inventory = run->config.inventory->file,
         .controller = run->controller,
         .started_ms = clock_unix_ms(),
@@ -429,7 +430,15 @@ static int run_journal_begin(struct run *run, struct error *err)
                                                         : (uint8_t)run->config.mode};
     snprintf(row.id, sizeof row.id, "%s", run->id);
     path_absolute(run->config.inventory->file, row.inventory, sizeof row.inventory);
-    path_absolute(run->config.image, row.image, sizeof row.image);
+    row.image_cut = url_is_http(run->config.image) && url_has_secrets(run->config.image);
+    path_absolute(row.image_cut ? run->image_shown : run->config.image, row.image,
+                  sizeof row.image);
+    if (run->config.sha256 != NULL)
+        snprintf(row.sha256, sizeof row.sha256, "%s", run->config.sha256);
+    if (run->config.minisign != NULL)
+        path_absolute(run->config.minisign, row.minisign, sizeof row.minisign);
+    if (run->config.keyring != NULL)
+        path_absolute(run->config.keyring, row.keyring, sizeof row.keyring);
     if (journal_begin_run(run->config.journal, &row, err) != 0)
         return -1;
     for (size_t i = 0; i < run->count; i++) {
@@ -472,6 +481,12 @@ struct run *run_new(const struct run_config *config, struct error *err)
         return NULL;
     }
     run->config = *config;
+    if (config->image != NULL &&
+        (run->image_shown = url_is_http(config->image) ? url_display(config->image)
+                                                       : strdup(config->image)) == NULL) {
+        error_set(err, ERROR_IO, "out of memory");
+        return run_free(run), NULL;
+    }
     run_name(run);
     if (config->resume != NULL)
         snprintf(run->id, sizeof run->id, "%s", config->resume->id);
@@ -549,5 +564,6 @@ void run_free(struct run *run)
     jumps_free(run->jumps);
     free(run->targets);
     free(run->statuses);
+    free(run->image_shown);
     free(run);
 }

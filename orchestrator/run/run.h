@@ -22,9 +22,10 @@ enum run_phase {
 
 /* What everybody may read. Pointers stay valid as long as the run. */
 struct run_view {
-    const char *id;        /* "20261120T230105-3f2a" */
-    const char *command;   /* "flash" or "check" */
-    const char *image;     /* as the user wrote it; NULL with --check alone */
+    const char *id;      /* "20261120T230105-3f2a" */
+    const char *command; /* "flash" or "check" */
+    const char *image;   /* as the user wrote it, an address without its secrets; NULL with --check
+                              alone */
     const char *inventory; /* file name */
     const char *controller;
     enum run_phase phase;

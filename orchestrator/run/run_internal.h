@@ -17,6 +17,7 @@ struct run {
     struct target_env env;
     char id[PROTOCOL_RUN_ID_MAX + 1];
     char controller[128];
+    char *image_shown; /* the image for people: an address without user, password and query */
     size_t count;
     struct target **targets;
     const struct target_status **statuses;

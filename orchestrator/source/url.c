@@ -38,6 +38,20 @@ char *url_display(const char *url)
     return shown != NULL ? shown : strdup("the given address");
 }
 
+bool url_has_secrets(const char *url)
+{
+    static const CURLUPart parts[] = {CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_QUERY};
+    CURLU *parsed = curl_url();
+    bool found = parsed == NULL || curl_url_set(parsed, CURLUPART_URL, url, 0) != CURLUE_OK;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && !found; i++) {
+        char *text = part_copy(parsed, parts[i]);
+        found = text != NULL;
+        free(text);
+    }
+    curl_url_cleanup(parsed);
+    return found;
+}
+
 char *url_beside(const char *url, const char *file, const char *ending)
 {
     CURLU *parsed = curl_url();

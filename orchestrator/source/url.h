@@ -13,6 +13,9 @@ bool url_is_http(const char *text);
  * stand. The caller frees; NULL when memory is short. */
 char *url_display(const char *url);
 
+/* Whether url_display leaves out more than a fragment; so for what is no address. */
+bool url_has_secrets(const char *url);
+
 /* The address of a file beside url's: with ending appended to its path, or, when file is not NULL,
  * that file in place of the path's last part. The query (a token, say) is kept. The caller frees;
  * NULL when it is no address or memory is short. */

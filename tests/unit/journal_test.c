@@ -52,7 +52,14 @@ static struct journal *journal_there(struct place *place)
 
 static void begin(struct journal *journal, const char *id, uint64_t started)
 {
-    struct journal_run run = {.inventory = "/i.yaml", .image = "/x.img", .started = started};
+    struct journal_run run = {.inventory = "/i.yaml",
+                              .image = "/x.img",
+                              .image_cut = true,
+                              .sha256 = "00ff",
+                              .minisign = "/key.pub",
+                              .keyring = "/ring.gpg",
+                              .mode = JOURNAL_MODE_LOCAL,
+                              .started = started};
     strcpy(run.id, id);
     struct error err = {0};
     assert_int_equal(journal_begin_run(journal, &run, &err), 0);
@@ -102,6 +109,11 @@ static void what_was_written_is_read_back(void **state)
     assert_int_equal(journal_find_run(journal, NULL, false, &run, &err), 1);
     assert_string_equal(run.id, "run-1");
     assert_string_equal(run.image_id, "abcd");
+    assert_true(run.image_cut);
+    assert_string_equal(run.sha256, "00ff");
+    assert_string_equal(run.minisign, "/key.pub");
+    assert_string_equal(run.keyring, "/ring.gpg");
+    assert_int_equal(run.mode, JOURNAL_MODE_LOCAL);
     struct journal_target *targets = NULL;
     size_t count = 0;
     assert_int_equal(journal_load_targets(journal, "run-1", &targets, &count, &err), 0);

@@ -270,6 +270,29 @@ static void sums_are_fetched(void **state)
     prepare_bad(address("ok/raw.xz"), ERROR_USAGE, "SHA256SUMS");
 }
 
+/* What is shown has no secret in it, and it is known whether there was one. */
+static void a_secret_in_an_address_is_known(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *shown;
+        bool secret;
+    } rows[] = {
+        {"http://h/a.img", "http://h/a.img", false},
+        {"https://u:pw@h:8443/a.img", "https://h:8443/a.img", true},
+        {"https://u@h/a.img", "https://h/a.img", true},
+        {"https://h/a.img?token=x", "https://h/a.img", true},
+        {"https://h/a.img#part", "https://h/a.img", false},
+        {"http://u:p w@h", "the given address", true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *shown = url_display(rows[i].url);
+        assert_string_equal(shown, rows[i].shown);
+        assert_int_equal(url_has_secrets(rows[i].url), rows[i].secret);
+        free(shown);
+    }
+}
+
 static void secrets_are_not_shown(void **state)
 {
     (void)state;
@@ -336,6 +359,7 @@ int main(void)
     unsetenv("HTTPS_PROXY");
     unsetenv("CURL_CA_BUNDLE");
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_secret_in_an_address_is_known),
         TEST(image_is_fetched_and_then_cached),
         TEST(changed_file_is_fetched_again),
         TEST(broken_connection_is_gone_on_with),
