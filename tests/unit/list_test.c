@@ -122,12 +122,59 @@ static void test_json(void **state)
     inventory_free(inventory);
 }
 
+/* The rows of an event's table in docs/events.md. */
+static json_t *documented(const char *event)
+{
+    json_t *names = json_object();
+    char line[1000], heading[100], field[100];
+    bool inside = false;
+    FILE *file = fopen(SOURCE_DIR "/docs/events.md", "r");
+    assert_non_null(file);
+    snprintf(heading, sizeof heading, "### `%s`\n", event);
+    while (fgets(line, sizeof line, file) != NULL) {
+        if (line[0] == '#')
+            inside = strcmp(line, heading) == 0;
+        else if (inside && sscanf(line, "| `%99[a-z_]` |", field) == 1)
+            json_object_set_new(names, field, json_true());
+    }
+    fclose(file);
+    return names;
+}
+
+static void test_documentation(void **state)
+{
+    (void)state;
+    struct inventory *inventory = lab_inventory();
+    char *text = printed(print_json, inventory, NULL), *rest = text, *line;
+    while ((line = strsep(&rest, "\n")) != NULL && *line != '\0') {
+        json_t *object = json_loads(line, 0, NULL), *value;
+        json_t *names = documented(json_string_value(json_object_get(object, "event")));
+        const char *key;
+        assert_true(json_object_size(names) > 5);
+        json_object_set_new(names, "event", json_true());
+        json_object_set_new(names, "time", json_true());
+        json_object_foreach(object, key, value)
+        {
+            if (json_object_del(names, key) != 0)
+                fail_msg("%s is not documented", key);
+        }
+        if (json_object_size(names) != 0)
+            fail_msg("%s is documented and not there",
+                     json_object_iter_key(json_object_iter(names)));
+        json_decref(names);
+        json_decref(object);
+    }
+    free(text);
+    inventory_free(inventory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_selection),
         cmocka_unit_test(test_json),
+        cmocka_unit_test(test_documentation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

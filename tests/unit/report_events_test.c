@@ -184,6 +184,8 @@ static json_t *documented_names(void)
     assert_non_null(file);
     char line[1000], event[100] = "*", field[100];
     while (fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, "## ", 3) == 0)
+            break; /* other events than a run's */
         if (sscanf(line, "### `%99[a-z_]`", event) == 1)
             continue;
         if (sscanf(line, "| `%99[a-z_0-9]` |", field) == 1)
