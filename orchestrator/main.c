@@ -7,19 +7,16 @@
 #include "journal/history.h"
 #include "journal/journal.h"
 #include "policy/policy.h"
-#include "report/events.h"
 #include "report/past.h"
-#include "report/plain.h"
 #include "report/report_file.h"
-#include "report/screen.h"
 #include "report/terminal.h"
 #include "run/meter.h"
 #include "run/reset_command.h"
 #include "run/self.h"
 #include "run/start.h"
 #include "source/url.h"
+#include "watchers.h"
 
-#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <sodium.h>
@@ -93,65 +90,6 @@ static size_t refuse_unsupported(const struct options *options, const struct inv
     return count;
 }
 
-/* --- what watches a run -------------------------------------------------------------- */
-
-struct watchers {
-    struct run *run; /* for the keys, NULL: it has not begun */
-    struct plain *plain;
-    struct screen *screen;
-    struct events *events;
-    struct run_observer observers[2];
-    const struct run_observer *list[3];
-};
-
-static void screen_command(enum screen_command command, void *arg)
-{
-    const struct watchers *watchers = arg;
-    if (watchers->run == NULL)
-        return;
-    if (command == SCREEN_STOP)
-        run_stop(watchers->run);
-    else
-        run_pause(watchers->run, command == SCREEN_PAUSE);
-}
-
-static void watchers_open(struct watchers *watchers, const struct options *options, uv_loop_t *loop)
-{
-    size_t count = 0;
-    memset(watchers, 0, sizeof *watchers);
-    if (terminal_is_possible(STDERR_FILENO) && options->verbosity >= 0) {
-        struct screen_options screen = {.loop = loop,
-                                        .fd = STDERR_FILENO,
-                                        .keys = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC),
-                                        .verbosity = options->verbosity,
-                                        .command = screen_command,
-                                        .arg = watchers};
-        watchers->screen = screen_new(&screen);
-        watchers->observers[count] = screen_observer(watchers->screen);
-    } else {
-        /* -q says nothing when all goes well */
-        struct plain_options plain = {
-            .fd = STDERR_FILENO, .verbosity = options->verbosity < 0 ? -2 : options->verbosity};
-        watchers->plain = plain_new(&plain);
-        watchers->observers[count] = plain_observer(watchers->plain);
-    }
-    watchers->list[count] = &watchers->observers[count];
-    count++;
-    if (options->json) {
-        struct events_options events = {.fd = STDOUT_FILENO, .verbosity = options->verbosity};
-        watchers->events = events_new(&events);
-        watchers->observers[count] = events_observer(watchers->events);
-        watchers->list[count] = &watchers->observers[count];
-    }
-}
-
-static void watchers_close(struct watchers *watchers)
-{
-    screen_free(watchers->screen);
-    plain_free(watchers->plain);
-    events_free(watchers->events);
-}
-
 /* --- commands ------------------------------------------------------------------------ */
 
 /* What a run goes on with or does again. */
@@ -196,7 +134,7 @@ static int run_with(const struct options *options, const struct earlier *earlier
     bool resume = options->command == COMMAND_RESUME;
     bool again = resume || options->command == COMMAND_RETRY;
     struct watchers watchers;
-    watchers_open(&watchers, options, loop);
+    watchers_open(&watchers, options, loop, earlier->journal);
     struct run_config config = {
         .loop = loop,
         .inventory = inventory,
@@ -431,8 +369,8 @@ static int command_past(const struct options *options)
                      ? past_print_runs(earlier.journal, options->json, stdout, &err)
                      : history_resolve(earlier.journal, options->run, id, &err);
     if (result == 0 && options->command == COMMAND_SHOW)
-        result = past_print_run(earlier.journal, id, options->json, options->verbosity > 0, stdout,
-                                &err);
+        result =
+            past_print_run(earlier.journal, id, options->json, options->verbosity, stdout, &err);
     earlier_close(&earlier);
     return result == 0 ? 0 : complain(&err);
 }

@@ -112,8 +112,8 @@ int history_resolve(struct journal *journal, const char *text, char id[PROTOCOL_
 
 int history_prune(struct journal *journal, struct error *err)
 {
-    char sql[700];
-    uint64_t oldest = clock_unix_ms() - HISTORY_DAYS * 24ull * 3600 * 1000;
+    char sql[1000];
+    uint64_t now = clock_unix_ms(), day = 24ull * 3600 * 1000;
     snprintf(sql, sizeof sql,
              "BEGIN IMMEDIATE;"
              "DELETE FROM runs WHERE (started < %llu OR id NOT IN"
@@ -121,8 +121,11 @@ int history_prune(struct journal *journal, struct error *err)
              " AND NOT EXISTS (SELECT 1 FROM targets WHERE run = id AND " JOURNAL_IS_LEFT ");"
              "DELETE FROM targets WHERE run NOT IN (SELECT id FROM runs);"
              "DELETE FROM transitions WHERE run NOT IN (SELECT id FROM runs);"
+             "DELETE FROM events WHERE time < %llu OR run NOT IN"
+             " (SELECT id FROM runs ORDER BY started DESC LIMIT %u);"
              "COMMIT",
-             (unsigned long long)oldest, HISTORY_RUNS);
+             (unsigned long long)(now - HISTORY_DAYS * day), HISTORY_RUNS,
+             (unsigned long long)(now - HISTORY_EVENT_DAYS * day), HISTORY_EVENT_RUNS);
     if (sqlite3_exec(journal->db, sql, NULL, NULL, NULL) == SQLITE_OK)
         return 0;
     journal_fail(journal, err, "cannot be written");

@@ -9,6 +9,9 @@
  * one of which something is left for --resume. */
 #define HISTORY_DAYS 180u
 #define HISTORY_RUNS 1000u
+/* Its events, which are most of the file, earlier. */
+#define HISTORY_EVENT_DAYS 30u
+#define HISTORY_EVENT_RUNS 100u
 
 /* How many devices of a run have which outcome. */
 struct history_counts {
@@ -22,6 +25,13 @@ struct history_step {
     const char *step, *state, *outcome, *error; /* "" where there is none */
 };
 
+/* An event as it was told, by --json where that was asked for. */
+struct history_event {
+    uint64_t time;
+    const char *target;       /* "": the run's */
+    const char *event, *text; /* its name, and the JSON object */
+};
+
 /* All runs, the latest first. 0, or -1 with err. */
 int history_each_run(struct journal *journal,
                      void (*each)(const struct journal_run *run,
@@ -32,6 +42,11 @@ int history_each_run(struct journal *journal,
 int history_each_step(struct journal *journal, const char *run, const char *target,
                       void (*each)(const struct history_step *step, void *arg), void *arg,
                       struct error *err);
+
+/* The events of a run that are still there, in their order. 0, or -1 with err. */
+int history_each_event(struct journal *journal, const char *run,
+                       void (*each)(const struct history_event *event, void *arg), void *arg,
+                       struct error *err);
 
 /* The run whose id begins with text, which must be just one. 0 with its whole id, or -1 with err
  * (ERROR_USAGE when there is none or several). */

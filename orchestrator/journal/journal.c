@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define EVENTS_WAIT_NS (1000ull * 1000 * 1000)
+
 /* --- statements --------------------------------------------------------------------------- */
 
 int journal_fail(const struct journal *journal, struct error *err, const char *what)
@@ -114,13 +116,21 @@ static int write_end(struct journal *journal, const struct journal_write *write)
     return statement_run(journal, row);
 }
 
+static int write_event(struct journal *journal, const struct journal_write *write)
+{
+    return event_write(journal->db, write);
+}
+
 /* --- the thread --------------------------------------------------------------------------- */
 
 /* Commits everything that waited, in one transaction. */
 static int commit_batch(struct journal *journal, struct journal_write *first)
 {
-    static int (*const writers[])(struct journal *, const struct journal_write *) = {
-        [JOURNAL_TARGET] = write_target, [JOURNAL_IMAGE] = write_image, [JOURNAL_END] = write_end};
+    static int (*const writers[])(struct journal *,
+                                  const struct journal_write *) = {[JOURNAL_TARGET] = write_target,
+                                                                   [JOURNAL_IMAGE] = write_image,
+                                                                   [JOURNAL_END] = write_end,
+                                                                   [JOURNAL_EVENT] = write_event};
     if (journal_execute(journal, "BEGIN IMMEDIATE") != 0)
         return -1;
     for (struct journal_write *write = first; write != NULL; write = write->next) {
@@ -132,17 +142,29 @@ static int commit_batch(struct journal *journal, struct journal_write *first)
     return journal_execute(journal, "COMMIT");
 }
 
+/* Events alone wait for company, but not long: each commit is a flush of the disk. */
+static void wait_for_writes(struct journal *journal)
+{
+    while (!journal->urgent && !journal->closing) {
+        if (journal->queue == NULL)
+            uv_cond_wait(&journal->wake, &journal->lock);
+        else if (uv_cond_timedwait(&journal->wake, &journal->lock, EVENTS_WAIT_NS) == UV_ETIMEDOUT)
+            break;
+    }
+}
+
 static void journal_thread(void *arg)
 {
     struct journal *journal = arg;
     uv_mutex_lock(&journal->lock);
     while (true) {
-        while (journal->queue == NULL && !journal->closing)
-            uv_cond_wait(&journal->wake, &journal->lock);
+        wait_for_writes(journal);
         struct journal_write *batch = journal->queue;
         if (batch == NULL)
             break;
         journal->queue = NULL;
+        journal->urgent = false;
+        journal->events = 0;
         journal->queue_end = &journal->queue;
         uv_mutex_unlock(&journal->lock);
         struct error err = {0};
@@ -163,6 +185,7 @@ static void journal_thread(void *arg)
 static void write_free(struct journal_write *write)
 {
     sodium_memzero(&write->target, sizeof write->target);
+    free(write->text);
     free(write);
 }
 
@@ -177,27 +200,32 @@ static void written_callback(uv_async_t *async)
         struct journal_write *next = write->next;
         if (write->callback != NULL)
             write->callback(write->err.cls != ERROR_NONE ? &write->err : NULL, write->arg);
-        if (--journal->pending == 0)
+        if (write->kind != JOURNAL_EVENT && --journal->pending == 0)
             uv_unref((uv_handle_t *)&journal->async);
         write_free(write);
         write = next;
     }
 }
 
-static struct journal_write *journal_queue(struct journal *journal, struct journal_write *write)
+struct journal_write *journal_queue(struct journal *journal, struct journal_write *write)
 {
-    if (journal->pending++ == 0)
+    bool urgent = write->kind != JOURNAL_EVENT;
+    if (urgent && journal->pending++ == 0)
         uv_ref((uv_handle_t *)&journal->async);
     uv_mutex_lock(&journal->lock);
+    bool first = journal->queue == NULL;
     *journal->queue_end = write;
     journal->queue_end = &write->next;
-    uv_cond_signal(&journal->wake);
+    journal->urgent |= urgent;
+    journal->events += !urgent;
+    if (urgent || first)
+        uv_cond_signal(&journal->wake);
     uv_mutex_unlock(&journal->lock);
     return write;
 }
 
-static struct journal_write *write_new(const struct journal *journal, enum journal_kind kind,
-                                       const char *run)
+struct journal_write *journal_write_new(const struct journal *journal, enum journal_kind kind,
+                                        const char *run)
 {
     struct journal_write *write = journal->quiet ? NULL : calloc(1, sizeof *write);
     if (write == NULL)
@@ -211,7 +239,7 @@ struct journal_write *journal_put(struct journal *journal, const char *run,
                                   const struct journal_target *target, journal_callback callback,
                                   void *arg)
 {
-    struct journal_write *write = write_new(journal, JOURNAL_TARGET, run);
+    struct journal_write *write = journal_write_new(journal, JOURNAL_TARGET, run);
     if (write == NULL)
         return NULL;
     write->target = *target;
@@ -233,7 +261,7 @@ void journal_set_quiet(struct journal *journal, bool quiet)
 
 void journal_note_image(struct journal *journal, const char *run, const char *image_id)
 {
-    struct journal_write *write = write_new(journal, JOURNAL_IMAGE, run);
+    struct journal_write *write = journal_write_new(journal, JOURNAL_IMAGE, run);
     if (write == NULL)
         return;
     snprintf(write->image_id, sizeof write->image_id, "%s", image_id);
@@ -242,7 +270,7 @@ void journal_note_image(struct journal *journal, const char *run, const char *im
 
 void journal_end_run(struct journal *journal, const char *run, uint64_t ended, int exit_code)
 {
-    struct journal_write *write = write_new(journal, JOURNAL_END, run);
+    struct journal_write *write = journal_write_new(journal, JOURNAL_END, run);
     if (write == NULL)
         return;
     write->ended = ended;

@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-#define JOURNAL_VERSION 3 /* of the schema (PRAGMA user_version), docs/journal.md */
+#define JOURNAL_VERSION 4 /* of the schema (PRAGMA user_version), docs/journal.md */
 
 /* The step of a target that has its outcome, and whose wave has a soak that has not ended. */
 #define JOURNAL_SOAK "soak"
@@ -79,6 +79,12 @@ int journal_begin_run(struct journal *journal, const struct journal_run *run, st
 /* Later, without waiting. */
 void journal_note_image(struct journal *journal, const char *run, const char *image_id);
 void journal_end_run(struct journal *journal, const char *run, uint64_t ended, int exit_code);
+
+/* Keeps an event as --json tells it (docs/events.md). target "" : the run's; text: the JSON object,
+ * copied. Nobody waits for it: it is written with the next step of any target, or within a second.
+ * Dropped when the disk is too slow for them. */
+void journal_note_event(struct journal *journal, const char *run, const char *target,
+                        const char *event, const char *text);
 
 /* Writes a target's row and a line of its history. The callback (may be NULL) comes on the loop
  * thread once it is on the disk, or with an error. Returns NULL when memory is short. */

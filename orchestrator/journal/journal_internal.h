@@ -7,7 +7,7 @@
 
 #include <sqlite3.h>
 
-enum journal_kind { JOURNAL_TARGET, JOURNAL_IMAGE, JOURNAL_END };
+enum journal_kind { JOURNAL_TARGET, JOURNAL_IMAGE, JOURNAL_END, JOURNAL_EVENT };
 
 struct journal_write {
     struct journal_write *next;
@@ -17,6 +17,7 @@ struct journal_write {
     char image_id[2 * PROTOCOL_HASH_SIZE + 1];
     uint64_t ended;
     int exit_code;
+    char event[32], *text; /* of an event; text is the write's */
     struct error err;
     journal_callback callback;
     void *arg;
@@ -27,12 +28,14 @@ struct journal {
     sqlite3 *db; /* the thread's, except before the loop runs */
     uv_thread_t thread;
     uv_async_t async;
-    unsigned pending; /* writes not yet reported: they keep the loop alive */
+    unsigned pending; /* writes not yet reported, but events: they keep the loop alive */
     bool quiet;       /* journal_set_quiet; the loop thread's */
     uv_mutex_t lock;  /* of what follows */
     uv_cond_t wake;
     struct journal_write *queue, **queue_end;
     struct journal_write *written;
+    unsigned events; /* that wait */
+    bool urgent;     /* there is more in the queue than events */
     bool closing;
 };
 
@@ -52,6 +55,14 @@ void journal_read_run(sqlite3_stmt *row, struct journal_run *run);
 /* schema.c: brings a database of any earlier version (0: a new one) to JOURNAL_VERSION, inside the
  * caller's transaction. 0, or -1 as SQLite tells. */
 int schema_upgrade(sqlite3 *db, int found);
+
+/* What journal_put and others make and queue; NULL when memory is short or the journal is quiet. */
+struct journal_write *journal_write_new(const struct journal *journal, enum journal_kind kind,
+                                        const char *run);
+struct journal_write *journal_queue(struct journal *journal, struct journal_write *write);
+
+/* event.c: writes the row of an event, in the caller's transaction. */
+int event_write(sqlite3 *db, const struct journal_write *write);
 
 int journal_fail(const struct journal *journal, struct error *err, const char *what);
 

@@ -28,6 +28,10 @@ static const char *const steps[JOURNAL_VERSION] = {
     "ALTER TABLE runs ADD COLUMN sha256 TEXT DEFAULT '';"
     "ALTER TABLE runs ADD COLUMN minisign TEXT DEFAULT '';"
     "ALTER TABLE runs ADD COLUMN keyring TEXT DEFAULT '';",
+    /* 4: what was told */
+    "CREATE TABLE events (number INTEGER PRIMARY KEY, run TEXT, time INTEGER, target TEXT,"
+    " event TEXT, data TEXT);"
+    "CREATE INDEX events_of ON events (run);",
 };
 
 int schema_upgrade(sqlite3 *db, int found)

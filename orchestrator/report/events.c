@@ -20,8 +20,9 @@ struct told {
 
 struct events {
     struct events_options options;
-    struct outbox *outbox;
-    struct slots told; /* struct told */
+    struct outbox *outbox; /* NULL: events are kept */
+    const char *run;       /* its id, once it has started */
+    struct slots told;     /* struct told */
 };
 
 struct events *events_new(const struct events_options *options)
@@ -33,8 +34,7 @@ struct events *events_new(const struct events_options *options)
     if (events->options.unix_now == NULL)
         events->options.unix_now = clock_unix;
     events->told.item = sizeof(struct told);
-    events->outbox = outbox_new(options->fd);
-    if (events->outbox == NULL) {
+    if (options->keep == NULL && (events->outbox = outbox_new(options->fd)) == NULL) {
         free(events);
         return NULL;
     }
@@ -57,7 +57,11 @@ static void emit(struct events *events, const char *name, json_t *fields)
         json_pack("{s:s, s:o}", "event", name, "time", record_time(events->options.unix_now()));
     json_object_update(event, fields);
     char *text = record_dump(event, JSON_COMPACT);
-    if (text != NULL) {
+    const char *target = json_string_value(json_object_get(event, "target"));
+    if (text != NULL && events->outbox == NULL) {
+        events->options.keep(events->run != NULL ? events->run : "", target != NULL ? target : "",
+                             name, text, events->options.arg);
+    } else if (text != NULL) {
         size_t size = strlen(text);
         text[size] = '\n'; /* instead of the end: sent with its length */
         outbox_add(events->outbox, text, size + 1);
@@ -71,6 +75,8 @@ static void emit(struct events *events, const char *name, json_t *fields)
 
 static void events_run_started(const struct run_view *run, void *arg)
 {
+    struct events *events = arg;
+    events->run = run->id;
     emit(arg, "run_started",
          json_pack("{s:i, s:o, s:o, s:o, s:o, s:o, s:I, s:i}", "version", EVENTS_VERSION, "run",
                    record_text(run->id), "command", record_text(run->command), "image",
@@ -194,7 +200,8 @@ static void events_target_changed(const struct run_view *run, const struct targe
     }
     bool moved = target->blocks_done != told->blocks_done;
     bool due = now >= told->progress_at + PROGRESS_MS || now < told->progress_at;
-    if (moved && due && outbox_pending(events->outbox) < PROGRESS_BACKLOG) {
+    if (moved && due && events->outbox != NULL &&
+        outbox_pending(events->outbox) < PROGRESS_BACKLOG) {
         told->progress_at = now;
         told->blocks_done = target->blocks_done;
         emit_progress(events, target);

@@ -15,6 +15,11 @@ struct events_options {
     int fd;                     /* where they go, stdout; stays the caller's */
     int verbosity;              /* from 2 on debug logs, too */
     uint64_t (*unix_now)(void); /* ms, NULL: the system's clock */
+    /* Gets each event but progress instead of fd. target "": the run's; object: its JSON, valid
+     * until this returns. */
+    void (*keep)(const char *run, const char *target, const char *event, const char *object,
+                 void *arg);
+    void *arg;
 };
 
 /* Lines are written by a thread, each at once; a slow reader stalls nothing. NULL when memory is

@@ -201,9 +201,33 @@ static void target_lines(const struct past *past, const struct journal_target *t
                 text_clean(target->error, past->paint.utf8, text, sizeof text));
 }
 
-int past_print_run(struct journal *journal, const char *id, bool json, bool steps, FILE *out,
+static void event_json(const struct history_event *event, void *arg)
+{
+    const struct past *past = arg;
+    fprintf(past->out, "%s\n", event->text);
+}
+
+/* Of an event that has words for people, these; of others, the name. */
+static void event_line(const struct history_event *event, void *arg)
+{
+    const struct past *past = arg;
+    char time[32], target[TEXT_MAX], text[TEXT_MAX];
+    json_t *object = json_loads(event->text, 0, NULL);
+    const char *words = json_string_value(json_object_get(object, "text"));
+    const char *state = json_string_value(json_object_get(object, "state"));
+    if (words == NULL)
+        words = strcmp(event->event, "target_state") == 0 && state != NULL ? state : event->event;
+    fprintf(past->out, "  %s  %s%s%s\n", local_time(event->time, time),
+            text_clean(event->target, past->paint.utf8, target, sizeof target),
+            event->target[0] != '\0' ? ": " : "",
+            text_clean(words, past->paint.utf8, text, sizeof text));
+    json_decref(object);
+}
+
+int past_print_run(struct journal *journal, const char *id, bool json, int verbosity, FILE *out,
                    struct error *err)
 {
+    bool steps = verbosity > 0, events = verbosity > (json ? 0 : 1);
     struct past past = {
         .journal = journal, .out = out, .paint = paint_for(STDOUT_FILENO), .id = id};
     struct journal_target *targets = NULL;
@@ -225,5 +249,7 @@ int past_print_run(struct journal *journal, const char *id, bool json, bool step
         json_decref(past.steps);
     }
     free(targets);
+    if (events && result == 0)
+        result = history_each_event(journal, id, json ? event_json : event_line, &past, err);
     return result;
 }

@@ -108,6 +108,50 @@ static void runs_and_steps_are_listed(void **state)
     assert_string_equal(seen.text, "connect write done=flashed ");
 }
 
+static void event_callback(const struct history_event *event, void *arg)
+{
+    struct seen *seen = arg;
+    assert_true(event->time > 0);
+    snprintf(seen->text + strlen(seen->text), sizeof seen->text - strlen(seen->text), "%s/%s/%s ",
+             event->target, event->event, event->text);
+}
+
+/* Nobody waits for them: neither the loop nor the disk. */
+static void events_are_kept(void **state)
+{
+    (void)state;
+    struct error err;
+    struct seen seen = {0};
+    begin("run", clock_unix_ms());
+    journal_note_event(journal, "run", "", "run_started", "{}");
+    journal_note_event(journal, "run", "one", "target_log", "{\"text\":\"x\"}");
+    put("run", "one", "connect", "");
+    uv_run(&loop, UV_RUN_DEFAULT); /* until the step is written, and with it what came before */
+    assert_int_equal(history_each_event(journal, "run", event_callback, &seen, &err), 0);
+    assert_string_equal(seen.text, "/run_started/{} one/target_log/{\"text\":\"x\"} ");
+
+    journal_note_event(journal, "run", "", "run_ended", "{}");
+    assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
+    journal_close(journal); /* which writes it */
+    uv_run(&loop, UV_RUN_DEFAULT);
+    journal = journal_open(&loop, folder, &err);
+    assert_non_null(journal);
+    seen.text[0] = '\0';
+    assert_int_equal(history_each_event(journal, "run", event_callback, &seen, &err), 0);
+    assert_non_null(strstr(seen.text, "/run_ended/{} "));
+
+    char id[PROTOCOL_RUN_ID_MAX + 1];
+    for (unsigned i = 0; i < HISTORY_EVENT_RUNS; i++) {
+        snprintf(id, sizeof id, "later-%03u", i);
+        begin(id, clock_unix_ms() + 1000 + i);
+    }
+    seen.text[0] = '\0';
+    assert_int_equal(history_prune(journal, &err), 0);
+    assert_int_equal(history_each_event(journal, "run", event_callback, &seen, &err), 0);
+    assert_string_equal(seen.text, "");
+    assert_int_equal(history_resolve(journal, "run", id, &err), 0); /* the run itself stays */
+}
+
 static void a_run_is_found_by_its_beginning(void **state)
 {
     (void)state;
@@ -166,6 +210,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(runs_and_steps_are_listed, open_there, close_there),
+        cmocka_unit_test_setup_teardown(events_are_kept, open_there, close_there),
         cmocka_unit_test_setup_teardown(a_run_is_found_by_its_beginning, open_there, close_there),
         cmocka_unit_test_setup_teardown(old_runs_are_forgotten, open_there, close_there),
         cmocka_unit_test_setup_teardown(too_many_runs_are_forgotten, open_there, close_there),

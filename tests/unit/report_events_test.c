@@ -70,42 +70,47 @@ static void tell_state(struct scene *scene, size_t index, enum target_state stat
 }
 
 /* A run in which everything occurs. */
-static json_t *play(int verbosity)
+static void act(struct scene *scene)
 {
-    struct scene scene = scene_begin(2, verbosity);
-    struct fake *fake = scene.fake;
+    struct fake *fake = scene->fake;
     struct target_status *target = &fake->targets[0];
-    scene.see.run_started(&fake->run, scene.see.arg);
+    scene->see.run_started(&fake->run, scene->see.arg);
     fake_image(fake);
-    scene.see.image_ready(&fake->run, scene.see.arg);
-    scene.see.wave_started(&fake->run, 0, scene.see.arg);
-    scene.see.target_changed(&fake->run, target, scene.see.arg); /* has not begun: nothing */
-    tell_state(&scene, 0, STATE_PROBE, 0);
+    scene->see.image_ready(&fake->run, scene->see.arg);
+    scene->see.wave_started(&fake->run, 0, scene->see.arg);
+    scene->see.target_changed(&fake->run, target, scene->see.arg); /* has not begun: nothing */
+    tell_state(scene, 0, STATE_PROBE, 0);
     fake_facts(fake, 0);
-    tell_state(&scene, 0, STATE_TRANSFER, 0);
+    tell_state(scene, 0, STATE_TRANSFER, 0);
     for (unsigned i = 1; i <= 25; i++) { /* ten changes a second */
         now += 100;
         target->rate = 1e6;
         target->remaining_ms = 1500;
-        tell_state(&scene, 0, STATE_TRANSFER, i);
+        tell_state(scene, 0, STATE_TRANSFER, i);
     }
-    scene.see.target_log(&fake->run, target, LOG_DEBUG, "deep", scene.see.arg);
-    scene.see.target_log(&fake->run, target, LOG_INFO, "shallow \x1b\xff", scene.see.arg);
-    scene.see.message(&fake->run, LOG_DEBUG, "hm", scene.see.arg);
-    scene.see.message(&fake->run, LOG_WARNING, "one target only", scene.see.arg);
+    scene->see.target_log(&fake->run, target, LOG_DEBUG, "deep", scene->see.arg);
+    scene->see.target_log(&fake->run, target, LOG_INFO, "shallow \x1b\xff", scene->see.arg);
+    scene->see.message(&fake->run, LOG_DEBUG, "hm", scene->see.arg);
+    scene->see.message(&fake->run, LOG_WARNING, "one target only", scene->see.arg);
     fake_flashed(fake, 0);
-    scene.see.target_done(&fake->run, target, scene.see.arg);
+    scene->see.target_done(&fake->run, target, scene->see.arg);
     fake_failed(fake, 1, "no answer", "power?");
-    scene.see.target_done(&fake->run, &fake->targets[1], scene.see.arg);
-    scene.see.soak_started(&fake->run, 0, FAKE_STARTED + 120000, scene.see.arg);
+    scene->see.target_done(&fake->run, &fake->targets[1], scene->see.arg);
+    scene->see.soak_started(&fake->run, 0, FAKE_STARTED + 120000, scene->see.arg);
     target->outcome = OUTCOME_FAILED;
     target->damage = DAMAGE_DIED;
     error_set(&target->error, ERROR_NETWORK, "gone");
-    scene.see.target_soaked(&fake->run, target, scene.see.arg);
-    scene.see.soak_ended(&fake->run, 0, scene.see.arg);
+    scene->see.target_soaked(&fake->run, target, scene->see.arg);
+    scene->see.soak_ended(&fake->run, 0, scene->see.arg);
     target->outcome = OUTCOME_FLASHED;
     fake_ended(fake, 75000, 1);
-    scene.see.run_ended(&fake->run, scene.see.arg);
+    scene->see.run_ended(&fake->run, scene->see.arg);
+}
+
+static json_t *play(int verbosity)
+{
+    struct scene scene = scene_begin(2, verbosity);
+    act(&scene);
     return scene_end(&scene);
 }
 
@@ -132,6 +137,47 @@ static void test_order_and_rate(void **state)
     list = play(2);
     assert_int_equal(json_array_size(list), sizeof expected / sizeof *expected + 2);
     json_decref(list);
+}
+
+struct kept {
+    char names[400];
+    unsigned of_run, of_target;
+};
+
+static void keep_callback(const char *run, const char *target, const char *event,
+                          const char *object, void *arg)
+{
+    struct kept *kept = arg;
+    json_t *parsed = json_loads(object, JSON_REJECT_DUPLICATES, NULL);
+    assert_string_equal(string_of(parsed, "event"), event);
+    assert_string_equal(string_of(parsed, "target"), target);
+    assert_string_equal(run, "20261120T230105-3f2a");
+    kept->of_run += target[0] == '\0';
+    kept->of_target += strcmp(target, "pi-01") == 0;
+    snprintf(kept->names + strlen(kept->names), sizeof kept->names - strlen(kept->names), "%s ",
+             event);
+    json_decref(parsed);
+}
+
+/* What the journal gets: everything but progress. */
+static void test_kept(void **state)
+{
+    (void)state;
+    struct kept kept = {0};
+    struct scene scene = {.fake = fake_new(2)};
+    now = FAKE_STARTED;
+    scene.events = events_new(
+        &(struct events_options){.unix_now = fake_now, .keep = keep_callback, .arg = &kept});
+    scene.see = events_observer(scene.events);
+    act(&scene);
+    events_free(scene.events);
+    fake_free(scene.fake);
+    assert_string_equal(kept.names,
+                        "run_started image_ready wave_started target_state target_state "
+                        "target_log message target_done target_done soak_started target_soaked "
+                        "soak_ended run_ended ");
+    assert_int_equal(kept.of_run, 7);
+    assert_int_equal(kept.of_target, 5);
 }
 
 static void test_values(void **state)
@@ -241,6 +287,7 @@ int main(void)
     setlocale(LC_ALL, "C.UTF-8");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order_and_rate),
+        cmocka_unit_test(test_kept),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_documentation),
     };
