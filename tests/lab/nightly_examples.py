@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import time
 
 from check import check
 from lab import REPO
@@ -41,10 +42,33 @@ class Installation:
             command = command.replace(example, str(real))
         return ["sh", "-c", command]
 
-    def run(self, argv, inventory, image):
-        env = {"PATH": f"{self.bin}:{os.environ['PATH']}", "INVENTORY": str(inventory), "IMAGE": str(image),
+    def environment(self, inventory, image):
+        return {"PATH": f"{self.bin}:{os.environ['PATH']}", "INVENTORY": str(inventory), "IMAGE": str(image),
                "XDG_STATE_HOME": str(self.lab.dir / "xdg-state"), "XDG_CACHE_HOME": str(self.lab.dir / "xdg-cache")}
-        return self.lab.run(argv, env=env, text=True, capture_output=True, cwd=self.lab.dir)
+
+    def run(self, argv, inventory, image):
+        return self.lab.run(argv, env=self.environment(inventory, image), text=True, capture_output=True, cwd=self.lab.dir)
+
+
+def overlapping(lab, installed, inventory, image):
+    """A night that is not over when the next one begins."""
+    line = installed.cron(inventory, image)
+    slow = lab.devices[0]
+    slow.limit_rate("64kbit")
+    first = lab.popen(line, env=installed.environment(inventory, image), cwd=lab.dir, text=True,
+                      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    locks = lab.state_dir / "locks"
+    ends = time.monotonic() + 30
+    while not any(f"(process {first.pid})" in path.read_text() for path in locks.glob("*")) and time.monotonic() < ends:
+        time.sleep(0.1)  # it is under way once it holds the devices
+    p = installed.run(line, inventory, image)
+    print(p.stderr, flush=True)
+    check("cron: a second run while the first is at work: exit 4", p.returncode == 4 and first.poll() is None, p.stdout + p.stderr)
+    check("it says who has the device, since when", re.search(rf"{slow.name} .* is held by run \S+ \(process \d+\) since 2\d\d\d-",
+                                                             p.stderr), p.stderr)
+    slow.limit_rate(None)
+    out, err = first.communicate(timeout=200)
+    check("the first is not disturbed and says nothing", first.returncode == 0 and out + err == "", out + err)
 
 
 def examples(lab, image, keys):
@@ -66,6 +90,9 @@ def examples(lab, image, keys):
     (report,) = installed.nights.iterdir()
     check(f"and leaves its report {report.name}", "unchanged" in report.read_text())
 
+    overlapping(lab, installed, good, image)
+    for other in set(installed.nights.iterdir()) - {report}:
+        other.unlink()
     old = installed.nights / "2020-01-01-0300.html"
     old.touch()
     os.utime(old, (0, 0))
