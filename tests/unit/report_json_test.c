@@ -231,7 +231,7 @@ static json_t *documented_names(void)
     FILE *file = fopen(SOURCE_DIR "/docs/report.md", "r");
     assert_non_null(file);
     char line[1000], name[200];
-    while (fgets(line, sizeof line, file) != NULL) {
+    while (fgets(line, sizeof line, file) != NULL && strncmp(line, "## JUnit", 8) != 0) {
         if (sscanf(line, "| `%199[^`]` |", name) == 1)
             json_object_set_new(names, name, json_true());
     }
