@@ -116,7 +116,8 @@ void target_set_activity(struct target *target, const char *format, ...)
 static void state_account(struct target *target)
 {
     uint64_t now = uv_now(target->env->loop);
-    if (target->state_since != 0 && target->step != STEP_PROBED)
+    bool waits = target->step == STEP_IDLE || target->step == STEP_PROBED; /* for its turn */
+    if (target->state_since != 0 && !waits)
         status_spend(&target->status, now - target->state_since, clock_unix_ms());
     target->state_since = now;
 }
@@ -148,6 +149,10 @@ static void step_timeout_callback(uv_timer_t *timer)
     }
     struct error err;
     error_set(&err, ERROR_TIMEOUT, "%s", rule->timeout_sentence);
+    if (rule->timeout == CONNECT_TIMEOUT)
+        error_remedy(&err, "the device may be too busy: raise its connect_timeout");
+    else if (rule->timeout == TRANSFER_TIMEOUT)
+        error_remedy(&err, "look at its disk and network, or raise its transfer_timeout");
     if (target->step == STEP_LIFELINE)
         target_lifeline_failed(target, &err);
     else

@@ -3,6 +3,7 @@
 """On a terminal: the plan is shown and the number of disks must be typed; then a fleet of 60, most of them
 not there, on a small screen, with keys."""
 
+import json
 import os
 import re
 import signal
@@ -57,7 +58,8 @@ def is_cooked(text):
 
 
 def keys(lab, devices, image):
-    argv = lab.fleetflash_argv("-i", big_fleet(lab, devices), "--yes", image)
+    report = lab.dir / "report.json"
+    argv = lab.fleetflash_argv("-i", big_fleet(lab, devices), "--yes", "--report", report, image)
     with Screen(lab, argv) as screen:
         text = screen.wait(lambda t: re.search(r"wave 2  [1-9]\d*/56 [1-9]\d* failed", t))
         print(text, flush=True)
@@ -101,6 +103,9 @@ def keys(lab, devices, image):
         print(text, flush=True)
         check("q stops in order", "ended with 130" in text and "interrupted" in text, text)
         check("the terminal is as it was", is_cooked(text) and screen.cursor_is_shown(), text)
+    left = [t for t in json.loads(report.read_text())["targets"] if t["outcome"] == "not-started"]
+    check("the report is written, and those that never began spent no time",
+          left and all(t["timeline"] == [] and not any(t["seconds"].values()) for t in left), str(left[:1]))
 
 
 def ends(lab, device, image):
