@@ -79,6 +79,8 @@ static void put_hint(struct row *row, const struct run_view *run,
     if (run->interrupted) {
         row_rest(row, COLOUR_YELLOW,
                  "STOPPING: devices that are being written finish; ^C stops at once   ");
+    } else if (run->halted != NULL) {
+        row_rest(row, COLOUR_RED, "HALTED: devices under way finish   ");
     } else if (run->paused) {
         row_rest(row, COLOUR_YELLOW, "PAUSED: nothing new is started   ");
         row_rest(row, COLOUR_BOLD, "r resume   ");

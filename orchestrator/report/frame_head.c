@@ -60,7 +60,8 @@ static void title_line(struct row *row, const struct run_view *run, uint64_t ela
     } else if (run->wave_count > 1)
         length += snprintf(text + length, sizeof text - (size_t)length, "  wave %u of %u",
                            present_wave(run) + 1, run->wave_count);
-    snprintf(text + length, sizeof text - (size_t)length, "  %s", time);
+    snprintf(text + length, sizeof text - (size_t)length, "%s  %s",
+             run->halted != NULL ? ", halted" : "", time);
     unsigned tail = text_columns(text);
     row_put(row, COLOUR_BOLD, image != NULL ? image : run->command,
             row->left > tail + 4 ? row->left - tail : row->left, false);

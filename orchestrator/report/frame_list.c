@@ -3,6 +3,7 @@
 #include "report/frame_parts.h"
 
 #include "base/units.h"
+#include "report/summary.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -53,7 +54,7 @@ static void put_outcome(struct row *row, const struct target_status *target)
     } else if (target->outcome == OUTCOME_UNCHANGED) {
         row_rest(row, COLOUR_DIM, text);
     } else {
-        row_rest(row, COLOUR_NONE, target->error.text);
+        row_rest(row, COLOUR_NONE, summary_told(target));
     }
 }
 

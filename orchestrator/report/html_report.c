@@ -297,7 +297,7 @@ static void put_details(const struct page *page, const struct target_status *tar
     const struct target_facts *facts = &target->facts;
     fputs("<dl class=\"facts\">\n", page->out);
     if (target->error.cls != ERROR_NONE && summary_is_trouble(page->run, target)) {
-        put_fact(page, "Reason", target->error.text);
+        put_fact(page, "Reason", summary_told(target));
         put_fact(page, "Remedy", target->error.remedy);
     }
     put_fact(page, "Address", target_address(target->spec, text, sizeof text));

@@ -84,14 +84,14 @@ static void put_verdict(const struct junit *junit, const struct target_status *t
     char meaning[160], message[600];
     summary_meaning(target, meaning, sizeof meaning);
     snprintf(message, sizeof message, "%s%s%s", meaning, target->error.text[0] != '\0' ? ": " : "",
-             target->error.text);
+             summary_told(target));
     fprintf(junit->out, "      <%s", element);
     put_attribute(junit, "message", message);
     if (target->outcome == OUTCOME_FAILED) {
         put_attribute(junit, "type", target_damage_name(target->damage));
         fputs(">", junit->out);
         put_fact(junit, "state", target_state_name(target->state));
-        put_fact(junit, "reason", target->error.text);
+        put_fact(junit, "reason", summary_told(target));
         put_fact(junit, "remedy", target->error.remedy);
         fprintf(junit->out, "</%s>\n", element);
     } else {

@@ -3,6 +3,7 @@
 
 #include "base/units.h"
 #include "report/fleet.h"
+#include "report/summary.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -237,7 +238,7 @@ void lines_target_done(struct lines *lines, const struct target_status *target)
     case OUTCOME_NOT_STARTED:
         emit(lines, target->outcome == OUTCOME_SKIPPED ? LINE_WARNING : LINE_FAILURE,
              "%s: %s%s%s%s%s", target->spec->name, target_outcome_name(target->outcome),
-             target->error.text[0] != '\0' ? ": " : "", target->error.text,
+             target->error.text[0] != '\0' ? ": " : "", summary_told(target),
              target->error.remedy[0] != '\0' ? " — " : "", target->error.remedy);
         break;
     default:

@@ -4,6 +4,7 @@
 #include "base/units.h"
 #include "report/fleet.h"
 #include "report/plan_image.h"
+#include "report/summary.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -255,7 +256,7 @@ static void print_left_alone(const struct plan *plan)
         const char *outcome = target_outcome_name(target->outcome);
         put(plan, target->outcome == OUTCOME_FAILED ? COLOUR_RED : COLOUR_NONE, NULL,
             "%s: %s%s%s%s%s", target->spec->name, outcome[0] != '\0' ? outcome : "not probed",
-            target->error.text[0] != '\0' ? ": " : "", target->error.text,
+            target->error.text[0] != '\0' ? ": " : "", summary_told(target),
             target->error.remedy[0] != '\0' ? " — " : "", target->error.remedy);
     }
 }

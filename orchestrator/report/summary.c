@@ -149,13 +149,20 @@ static size_t mention(const char *text, const char *word)
     return length + (digits > 0 ? before + digits : 0);
 }
 
+const char *summary_told(const struct target_status *target)
+{
+    const char *text = target->error.text;
+    size_t length = strlen(target->spec->name);
+    if (strncmp(text, target->spec->name, length) == 0 && strncmp(text + length, ": ", 2) == 0)
+        return text + length + 2;
+    return text;
+}
+
 void summary_reason(const struct target_status *target, bool shared, char *out, size_t out_size)
 {
     const struct target_spec *spec = target->spec;
-    const char *text = target->error.text;
-    size_t name = strlen(spec->name), used = 0;
-    if (shared && strncmp(text, spec->name, name) == 0 && strncmp(text + name, ": ", 2) == 0)
-        text += name + 2;
+    const char *text = summary_told(target);
+    size_t used = 0;
     for (bool inside = false; *text != '\0' && used + 3 < out_size; inside = is_of_word(text[-1])) {
         size_t host = shared && !inside ? mention(text, spec->host) : 0;
         if (host == 0 && shared && !inside)

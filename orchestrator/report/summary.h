@@ -17,7 +17,11 @@ bool summary_headline(const struct run_view *run, char *out, size_t out_size);
 /* Did something go wrong with it, or not happen at all? */
 bool summary_is_trouble(const struct run_view *run, const struct target_status *target);
 
-/* What went wrong with it. shared: as it can be said of several devices, "it" in place of its name
+/* What went wrong with it, for where its name stands already: without that at its beginning. Part
+ * of the target's own text. */
+const char *summary_told(const struct target_status *target);
+
+/* The same to print. shared: as it can be said of several devices, "it" in place of its name
  * and address. */
 void summary_reason(const struct target_status *target, bool shared, char *out, size_t out_size);
 

@@ -3,6 +3,7 @@
 
 #include "base/units.h"
 #include "report/fleet.h"
+#include "report/summary.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,7 @@ void tail_done(struct tail *tail, uint64_t elapsed, const struct target_status *
                  target->proof[0] != '\0' ? ": " : "", target->proof);
     else
         snprintf(text, sizeof text, "%s%s%s", target_outcome_name(target->outcome),
-                 target->error.text[0] != '\0' ? ": " : "", target->error.text);
+                 target->error.text[0] != '\0' ? ": " : "", summary_told(target));
     tail_add(tail,
              good                                ? LINE_OUTCOME
              : target->outcome == OUTCOME_FAILED ? LINE_FAILURE

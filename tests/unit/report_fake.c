@@ -212,7 +212,7 @@ struct fake *fake_rollout(void)
     for (size_t i = 0; i < 24; i++)
         roll_out_one(fake, i);
     fake->run.wave_count = 3;
-    fake->run.halted = "in wave 2 4 devices failed, 1 are allowed";
+    fake->run.halted = "in wave 2 4 devices failed (4 lost), 1 is allowed";
     fake_ended(fake, 372250, 3);
     return fake;
 }

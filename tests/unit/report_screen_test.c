@@ -589,7 +589,8 @@ static void test_picture_too_small(void **state)
     fake->run.phase = RUN_FLASHING;
     for (size_t i = 0; i < 40; i++)
         fake_flashed(fake, i);
-    fake_failed(fake, 33, "no", NULL);
+    fake_failed(fake, 33, "pi-34: no", NULL);
+    fake->run.halted = "1 device failed in wave 1, its limit is 0";
     for (size_t i = 50; i < 53; i++) {
         fake->targets[i].started = true;
         fake->targets[i].state = STATE_COMMIT;
@@ -599,7 +600,8 @@ static void test_picture_too_small(void **state)
     for (const char *c = picture; *c != '\0'; c++)
         lines += *c == '\n';
     assert_int_equal(lines, 10);
-    assert_non_null(strstr(picture, "✗ pi-34  failed"));
+    assert_non_null(strstr(picture, "  60 targets, halted  "));
+    assert_non_null(strstr(picture, "✗ pi-34  failed        no\n"));
     assert_non_null(strstr(picture, "• pi-51  commit"));
     assert_non_null(strstr(picture, "• pi-53  commit"));
     assert_non_null(strstr(picture, "\nand 53 more:  39 flashed  14 waiting"));
