@@ -14,7 +14,9 @@
 struct serving {
     uv_loop_t loop;
     struct tftp_server_options options;
-    const char *image, *cache_dir, *mac, *expect;
+    const char *image, *cache_dir, *expect;
+    const char *macs[8]; /* one guest for each */
+    unsigned mac_count;
     struct part_layout layout;
     const char *script; /* served as boot.scr */
     struct store *store;
@@ -36,45 +38,43 @@ static void say(json_t *event)
 static void asked(struct tftp_guest *guest, const char *address, void *arg)
 {
     (void)guest;
-    (void)arg;
-    say(json_pack("{ssss}", "event", "asked", "address", address));
+    say(json_pack("{ssssss}", "event", "asked", "mac", (const char *)arg, "address", address));
 }
 
 static void progress(struct tftp_guest *guest, unsigned part, uint64_t bytes, int64_t size,
                      void *arg)
 {
     (void)guest;
-    (void)arg;
-    say(json_pack("{sssisIsI}", "event", "progress", "part", (int)part, "bytes", (json_int_t)bytes,
-                  "size", (json_int_t)size));
+    say(json_pack("{sssssisIsI}", "event", "progress", "mac", (const char *)arg, "part", (int)part,
+                  "bytes", (json_int_t)bytes, "size", (json_int_t)size));
 }
 
 static void ended(struct tftp_guest *guest, const struct tftp_ended *end, void *arg)
 {
     (void)guest;
-    (void)arg;
-    say(json_pack("{sssssisbsbsIsIsIss}", "event", "ended", "name", end->name, "part", end->part,
-                  "complete", end->complete, "unconfirmed", end->unconfirmed, "bytes",
-                  (json_int_t)end->bytes, "crc", end->has_crc ? (json_int_t)end->crc : -1,
-                  "repeated", (json_int_t)end->repeated, "error", end->err->text));
+    say(json_pack("{sssssssisbsbsIsIsIss}", "event", "ended", "mac", (const char *)arg, "name",
+                  end->name, "part", end->part, "complete", end->complete, "unconfirmed",
+                  end->unconfirmed, "bytes", (json_int_t)end->bytes, "crc",
+                  end->has_crc ? (json_int_t)end->crc : -1, "repeated", (json_int_t)end->repeated,
+                  "error", end->err->text));
 }
 
 static void reported(struct tftp_guest *guest, const struct netboot_report *report, void *arg)
 {
     static const char *const kinds[] = {"OK", "FAILED", "PART"};
     (void)guest;
-    (void)arg;
-    say(json_pack("{sssssisIsIss}", "event", "reported", "kind", kinds[report->kind], "part",
-                  (int)report->part, "bytes", (json_int_t)report->bytes, "crc",
-                  report->has_crc ? (json_int_t)report->crc : -1, "reason", report->reason));
+    say(json_pack("{sssssssisIsIss}", "event", "reported", "mac", (const char *)arg, "kind",
+                  kinds[report->kind], "part", (int)report->part, "bytes",
+                  (json_int_t)report->bytes, "crc", report->has_crc ? (json_int_t)report->crc : -1,
+                  "reason", report->reason));
 }
 
 static void refused(struct tftp_guest *guest, const char *address, const char *name,
                     const char *why, void *arg)
 {
     (void)guest;
-    (void)arg;
-    say(json_pack("{ssssss*ss}", "event", "refused", "address", address, "name", name, "why", why));
+    say(json_pack("{ssssssss*ss}", "event", "refused", "mac", (const char *)arg, "address", address,
+                  "name", name, "why", why));
 }
 
 static void unknown(const char *address, const char *name, void *arg)
@@ -91,19 +91,20 @@ static int fail(struct serving *serving, const struct error *err)
     return -1;
 }
 
-static int admit(struct serving *serving, struct error *err)
+static int admit(struct serving *serving, const char *mac, struct error *err)
 {
     static const struct tftp_guest_events events = {asked, progress, ended, reported, refused};
     struct netboot_file file = {.name = "boot.scr", .data = serving->script};
     if (serving->script != NULL)
         file.size = strlen(serving->script);
     struct tftp_admission admission = {
-        .mac = serving->mac,
+        .mac = mac,
         .address = serving->expect,
         .parts = serving->parts,
         .files = &file,
         .file_count = serving->script != NULL,
         .events = &events,
+        .arg = (void *)(uintptr_t)mac,
     };
     return tftp_server_admit(serving->server, &admission, err) != NULL ? 0 : -1;
 }
@@ -118,7 +119,10 @@ static void store_done_callback(struct store *store, const struct error *failed,
     }
     serving->store = store;
     serving->parts = parts_open(&serving->loop, store, &serving->layout, &err);
-    if (serving->parts == NULL || admit(serving, &err) != 0) {
+    int status = serving->parts != NULL ? 0 : -1;
+    for (unsigned i = 0; i < serving->mac_count && status == 0; i++)
+        status = admit(serving, serving->macs[i], &err);
+    if (status != 0) {
         fail(serving, &err);
         return;
     }
@@ -156,7 +160,6 @@ static int options_read(struct serving *serving, int argc, char **argv)
         {NULL, 0, NULL, 0}};
     serving->options.address = "127.0.0.1";
     serving->options.unknown = unknown;
-    serving->mac = "dc:a6:32:01:02:03";
     serving->cache_dir = "cache";
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         uint64_t number = strtoull(optarg != NULL ? optarg : "", NULL, 0);
@@ -168,7 +171,8 @@ static int options_read(struct serving *serving, int argc, char **argv)
             serving->options.port = (uint16_t)number;
             break;
         case 'm':
-            serving->mac = optarg;
+            if (serving->mac_count < 8)
+                serving->macs[serving->mac_count++] = optarg;
             break;
         case 'e':
             serving->expect = optarg;

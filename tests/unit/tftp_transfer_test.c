@@ -118,6 +118,12 @@ static ssize_t source_read(struct byte_source *source, uint64_t offset, uint8_t 
 
 /* --- a client as RFC 7440 has it ------------------------------------------------------ */
 
+/* Both sides wait as long as was agreed. */
+static uint64_t client_deadline(const struct world *world)
+{
+    return world->now + world->transfer.terms.timeout_ms * MS;
+}
+
 static void client_ack(struct world *world)
 {
     uint8_t packet[TFTP_HEAD_SIZE];
@@ -125,7 +131,7 @@ static void client_ack(struct world *world)
     fly(world, packet, sizeof packet, true);
     world->client.in_window = 0;
     world->client.acked_once = true;
-    world->client.timer = world->now + 1000 * MS;
+    world->client.timer = client_deadline(world);
 }
 
 static void client_take(struct world *world, const struct tftp_packet *packet)
@@ -137,7 +143,7 @@ static void client_take(struct world *world, const struct tftp_packet *packet)
     client->bytes += packet->payload_size;
     client->have++;
     client->in_window++;
-    client->timer = world->now + 1000 * MS;
+    client->timer = client_deadline(world);
     bool last = packet->payload_size < world->transfer.terms.blksize;
     if (last || client->in_window >= world->transfer.terms.windowsize)
         client_ack(world);
@@ -217,7 +223,7 @@ static bool step(struct world *world)
             client_ack(world);
         else
             tftp_transfer_asked_again(&world->transfer, world->now);
-        world->client.timer = world->now + 1000 * MS;
+        world->client.timer = client_deadline(world);
     } else {
         return false;
     }
@@ -244,7 +250,7 @@ static struct world *world_new(uint64_t size, const struct tftp_wishes *wishes,
     world->transfer.limits = limits;
     world->transfer.source = &world->source;
     tftp_transfer_agree(&request, &limits, (int64_t)size, &world->transfer.terms);
-    world->client.timer = world->now + 1000 * MS;
+    world->client.timer = client_deadline(world);
     return world;
 }
 
@@ -429,6 +435,27 @@ static void test_nonsense(void **state)
     world_free(world);
 }
 
+/* Without windows an ACK that comes twice is never answered; with them once for each window. */
+static void test_ack_twice(void **state)
+{
+    (void)state;
+    struct world *world = world_new(50000, &no_wishes, (struct wire_faults){0});
+    tftp_transfer_begin(&world->transfer, world->now);
+    GIVE(world, "\0\4\0\1");
+    GIVE(world, "\0\4\0\1");
+    GIVE(world, "\0\4\0\0");
+    assert_int_equal(world->sent_data, 2);
+    world_free(world);
+    world = world_new(50000, &wide, (struct wire_faults){0});
+    tftp_transfer_begin(&world->transfer, world->now);
+    GIVE(world, "\0\4\0\0");
+    assert_int_equal(world->sent_data, 16);
+    GIVE(world, "\0\4\0\0"); /* block 1 was lost */
+    GIVE(world, "\0\4\0\0");
+    assert_int_equal(world->sent_data, 32);
+    world_free(world);
+}
+
 static struct world *upload_new(const struct tftp_wishes *wishes)
 {
     struct world *world = world_new(0, wishes, (struct wire_faults){0});
@@ -498,11 +525,12 @@ static void test_agree(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clean),          cmocka_unit_test(test_wrap),
-        cmocka_unit_test(test_faults),         cmocka_unit_test(test_sorcerer),
-        cmocka_unit_test(test_loss_is_cheap),  cmocka_unit_test(test_vanished),
-        cmocka_unit_test(test_nonsense),       cmocka_unit_test(test_upload),
-        cmocka_unit_test(test_upload_refused), cmocka_unit_test(test_agree),
+        cmocka_unit_test(test_clean),         cmocka_unit_test(test_wrap),
+        cmocka_unit_test(test_faults),        cmocka_unit_test(test_sorcerer),
+        cmocka_unit_test(test_loss_is_cheap), cmocka_unit_test(test_vanished),
+        cmocka_unit_test(test_ack_twice),     cmocka_unit_test(test_nonsense),
+        cmocka_unit_test(test_upload),        cmocka_unit_test(test_upload_refused),
+        cmocka_unit_test(test_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
