@@ -123,10 +123,16 @@ static void signal_all(const struct pid_set *set, int number)
         kill(set->items[i], number);
 }
 
+/* Each name once: what is started again and again would fill the list. */
 static void note_ended(struct ended *ended, const char *name)
 {
-    size_t used = strlen(ended->names);
+    size_t used = strlen(ended->names), size = strlen(name);
     ended->count++;
+    if (size == 0)
+        return;
+    for (const char *at = ended->names; (at = strstr(at, name)) != NULL; at += size)
+        if ((at == ended->names || at[-1] == ' ') && (at[size] == ',' || at[size] == '\0'))
+            return;
     text_format(ended->names + used, sizeof ended->names - used, "%s%s", used > 0 ? ", " : "",
                 name);
 }

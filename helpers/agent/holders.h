@@ -19,7 +19,7 @@ struct holder_scope {
 /* Those that were ended, for who must be told. */
 struct ended {
     unsigned count;
-    char names[192]; /* "postgres, tail"; as many as fit */
+    char names[192]; /* "postgres, tail": each once, as many as fit */
 };
 
 /* Adds each process that holds such a file, but for those to be spared. */

@@ -193,7 +193,7 @@ void summary_meaning(const struct target_status *target, char *out, size_t out_s
 {
     static const char *const meaning[] = {
         [DAMAGE_NONE] = "its old system was left as it was",
-        [DAMAGE_REBOOTED] = "its old system was rebooted untouched",
+        [DAMAGE_REBOOTED] = "its old system had to be rebooted, untouched",
         [DAMAGE_INCOMPLETE] = "its disk is half-written",
         [DAMAGE_LOST] = "flashed, but the new system was not proven",
         [DAMAGE_IDLE] = "flashed and running, but not back at work",

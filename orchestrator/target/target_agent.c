@@ -221,8 +221,7 @@ static void agent_fail_callback(const struct fail *fail, void *arg)
         target->status.damage = DAMAGE_INCOMPLETE;
         target_finish(target, OUTCOME_FAILED, &err);
     } else if (fail->state == FAIL_REBOOTING) {
-        target->status.damage = DAMAGE_REBOOTED;
-        target_finish(target, OUTCOME_FAILED, &err);
+        target_undo_rebooting(target, &err);
     } else {
         target->write_sent = false;
         target->phase = PHASE_FAILED;

@@ -37,7 +37,7 @@ enum target_step {
 };
 
 /* The parts of STEP_UNDO (target_undo.c). */
-enum undo_part { UNDO_AGENT, UNDO_SERVICES, UNDO_FOLDER };
+enum undo_part { UNDO_AGENT, UNDO_RETURN, UNDO_SERVICES, UNDO_FOLDER };
 
 enum { POLICY_CUTS_MAX = 8 };
 
@@ -179,6 +179,8 @@ bool target_policy_next(struct target *target);
 /* target_undo.c */
 void target_enter_undo(struct target *target); /* or goes on, when the link is up again */
 void target_undo_answered(struct target *target, const struct fail *fail);
+/* The agent reboots the old system, since its fence cannot be undone. err: why; NULL: settled. */
+void target_undo_rebooting(struct target *target, const struct error *err);
 void target_undo_fault(struct target *target); /* link or stream lost, or the timer */
 
 /* target_reach.c */

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Backing out of a target whose disk is as it was: the agent takes its fence down and leaves, then
- * the stopped services start again (not before: they would find read-only file systems), then the
- * agent's folder goes. What cannot be done is left out; the outcome stands already.
+/* Backing out of a target whose disk is as it was: the agent takes its fence down and leaves, or
+ * reboots the old system where that cannot be done; then the stopped services start again (not
+ * before: they would find read-only file systems), then the agent's folder goes. What cannot be
+ * done is left out; the outcome stands already.
  *
- * | part     | does                      | goes on by                                             |
- * |----------|---------------------------|--------------------------------------------------------|
- * | AGENT    | ABORT                     | FAIL (what became of the old system), stream lost, timer
- * | | SERVICES | the policy's undo         | its verdict (the policy has a deadline of its own) |
- * | FOLDER   | rm                        | its end, timer                                         |
+ * | part     | does                     | goes on by                                |
+ * |----------|--------------------------|-------------------------------------------|
+ * | AGENT    | ABORT                    | FAIL (what became of it), lost, timer     |
+ * | RETURN   | waits for the old system | another boot id, timer                    |
+ * | SERVICES | the policy's undo        | its verdict (it has a deadline of its own)|
+ * | FOLDER   | rm                       | its end, timer                            |
  *
  * A part that needs a connection and has none makes one, once for all of them.
  */
 #include "target/target_internal.h"
+
+#include <string.h>
 
 /* A policy's own deadline comes first; this bounds an undo that sets none. */
 #define POLICY_UNDO_TIMEOUT (2u * 60u * 1000u)
@@ -20,6 +24,8 @@
 #define ABORT_TIMEOUT       10000u /* for the agent to end what it is at */
 #define UNFENCE_TIMEOUT     90000u /* swap, remounts and syncs of a slow disk */
 #define FOLDER_TIMEOUT      15000u
+#define RETURN_RETRY        2000u
+#define RETURN_CONNECT      10000u /* of one try; a booting sshd may accept and say nothing */
 
 static void undo_enter(struct target *target, enum undo_part part);
 
@@ -61,6 +67,82 @@ static void undo_agent(struct target *target)
     target_timer_start(target, fenced ? UNFENCE_TIMEOUT : ABORT_TIMEOUT);
     agent_session_request(target->session, FRAME_ABORT);
 }
+
+/* --- the old system, rebooted ------------------------------------------------------------- */
+
+/* Not there yet: once more after a moment, as long as there is patience. */
+static void return_again(struct target *target)
+{
+    const struct error why = target->status.error;
+    target->undo_connecting = false;
+    target_disconnect(target);
+    if (uv_now(target->env->loop) < target->reboot_deadline) {
+        target_timer_start(target, RETURN_RETRY);
+        return;
+    }
+    error_set(&target->status.error, why.cls,
+              "%.300s; the old system, rebooted untouched, did not come back within %us", why.text,
+              (unsigned)(target->status.spec->reboot_timeout / 1000));
+    error_remedy(&target->status.error, "look at the device's console");
+    target->undo_connected = true;
+    undo_enter(target, UNDO_SERVICES); /* a policy may have stopped things elsewhere */
+}
+
+static void boot_id_callback(const struct link_run_result *result, void *arg)
+{
+    struct target *target = arg;
+    const char *before = target->status.boot_id_before;
+    target->undo_run = NULL;
+    if (result->err != NULL || result->exit_status != 0 || result->out_size < strlen(before) ||
+        strncmp(result->out, before, strlen(before)) == 0) {
+        return_again(target);
+        return;
+    }
+    target_log(target, LOG_INFO, "the old system is back");
+    target->undo_connected = true;
+    undo_enter(target, UNDO_SERVICES);
+}
+
+/* Its first entrance finds the connection to the system that is about to go. */
+static void undo_return(struct target *target)
+{
+    target_set_activity(target, "waiting for the old system");
+    if (target->link != NULL && link_is_up(target->link))
+        target->undo_run = link_run_command(target->link, "cat /proc/sys/kernel/random/boot_id",
+                                            NULL, RETURN_CONNECT, boot_id_callback, target);
+    if (target->undo_run != NULL)
+        target_timer_start(target, RETURN_CONNECT + CONNECT_GRACE);
+    else
+        return_again(target);
+}
+
+static void undo_return_fault(struct target *target)
+{
+    if (target->link != NULL || target->undo_connecting) {
+        return_again(target);
+        return;
+    }
+    target->undo_connecting = true;
+    target->via_lifeline = false;
+    target_enter_connect(target);
+    target_timer_start(target, RETURN_CONNECT);
+}
+
+void target_undo_rebooting(struct target *target, const struct error *err)
+{
+    target->status.damage = DAMAGE_REBOOTED;
+    target->write_sent = target->has_agent = false;
+    target->phase = PHASE_FAILED;
+    target->deployed.directory[0] = '\0'; /* it was in memory */
+    target->reboot_deadline = uv_now(target->env->loop) + target->status.spec->reboot_timeout;
+    target->undo_part = UNDO_RETURN;
+    if (target->undoing)
+        undo_enter(target, UNDO_RETURN);
+    else
+        target_back_out(target, OUTCOME_FAILED, err);
+}
+
+/* --- services, folder --------------------------------------------------------------------- */
 
 static void undo_verdict_callback(enum ff_verdict verdict, const char *reason, void *arg)
 {
@@ -106,6 +188,7 @@ static void undo_enter(struct target *target, enum undo_part part)
 {
     static void (*const enter[])(struct target *) = {
         [UNDO_AGENT] = undo_agent,
+        [UNDO_RETURN] = undo_return,
         [UNDO_SERVICES] = undo_services,
         [UNDO_FOLDER] = undo_folder,
     };
@@ -127,9 +210,8 @@ void target_undo_answered(struct target *target, const struct fail *fail)
     if (target->undo_part != UNDO_AGENT || target->undo_connecting)
         return;
     target->phase = PHASE_FAILED;
-    if (fail->state == FAIL_REBOOTING) { /* that starts the services as well */
-        target->status.damage = DAMAGE_REBOOTED;
-        target_finish(target, target->final_outcome, NULL);
+    if (fail->state == FAIL_REBOOTING) {
+        target_undo_rebooting(target, NULL);
         return;
     }
     undo_enter(target, UNDO_SERVICES);
@@ -137,6 +219,10 @@ void target_undo_answered(struct target *target, const struct fail *fail)
 
 void target_undo_fault(struct target *target)
 {
+    if (target->undo_part == UNDO_RETURN) {
+        undo_return_fault(target);
+        return;
+    }
     if (target->undo_connecting) {
         target_disconnect(target);
         target_enter_undo(target); /* it goes on without */
@@ -145,6 +231,8 @@ void target_undo_fault(struct target *target)
     deploy_cancel(target->deploy);
     target->deploy = NULL;
     switch (target->undo_part) {
+    case UNDO_RETURN:
+        break;
     case UNDO_AGENT:
         if (target->link != NULL || target->undo_connected)
             target->has_agent = false; /* nobody is there any more, or nobody who answers */

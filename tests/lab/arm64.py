@@ -148,8 +148,28 @@ def initramfs():
     return cache.made(recipe_path("initramfs.cpio.gz"), make_initramfs)
 
 
+def make_4k(path, version):
+    """Like an image of the layout "gpt", for a disk with logical sectors of 4096 bytes."""
+    mib, size = 1 << 20, images.SIZE["arm64"]
+    ident = images.identifier("arm64", "gpt-4k", version)
+    tree = pathlib.Path(f"{path}.tree")
+    tree.mkdir()
+    make_root(tree, "gpt", version)
+    part = f"{path}.root"
+    run("truncate", "-s", f"{size - 2}M", part)
+    run("mke2fs", "-q", "-t", "ext4", "-b", "4096", "-m", "1", "-U", ident, "-L", "root", "-d", tree, part)
+    run("truncate", "-s", f"{size}M", path)
+    # sfdisk counts a file's sectors in 512 bytes.
+    talk = ["g", "n", "1", str(mib // 4096), str((size - 1) * mib // 4096 - 1), "x", "i", str(ident), "r", "w"]
+    subprocess.run(["fdisk", "-b", "4096", path], input="\n".join(talk) + "\n", text=True, check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    images.put(part, path, 1)
+
+
 def raw(layout="mbr-boot", version="new"):
     """The path of a raw image, made now if need be."""
+    if layout == "gpt-4k":
+        return cache.made(recipe_path(f"{layout}-{version}.img"), lambda part: make_4k(part, version))
     return cache.made(recipe_path(f"{layout}-{version}.img"), lambda part: images.make_image(
         part, "arm64", layout, version, "ext4", images.SIZE["arm64"]))
 
@@ -174,6 +194,7 @@ class Arm64Device(Device):
 
     def starter(self):
         root = f"/dev/vda{2 if 'boot' in self.layout else 1}"
+        sector = 4096 if self.layout == "gpt-4k" else 512
         words = ["console=ttyAMA0", "loglevel=6", f"ff.root={root}", "ff.fs=ext4", "ff.stack=plain",
                  f"ff.ip={self.ip}/24", f"ff.host={self.name}"]
         return [HERE / "qemu-wrapper",
@@ -184,6 +205,7 @@ class Arm64Device(Device):
                 "-append", " ".join([*words, *self.wishes()]),
                 # The page cache of this machine is the disk: a power cut ends qemu, not the machine.
                 "-drive", f"if=none,id=disk,file={self.disk},format=raw,cache=unsafe,discard=unmap",
-                "-device", f"virtio-blk-device,drive=disk,serial={self.name}",
+                "-device", f"virtio-blk-device,drive=disk,serial={self.name},"
+                f"logical_block_size={sector},physical_block_size={sector}",
                 "-netdev", f"tap,id=net,ifname={self.tap},script=no,downscript=no",
                 "-device", f"virtio-net-device,netdev=net,mac={self.mac}"]

@@ -38,11 +38,22 @@ class Control:
     keys: dict = dataclasses.field(default_factory=dict)  # of Lab.device()
     without: int = 1   # devices without the step; more where harm needs luck
     chance: bool = False  # harm comes in most runs, not in all: its absence is told, not a failure
+    before: str = ""   # run on the device while it is in peace
     afterwards: str = ""  # run on the device, from its memory, once the fence is up
 
 
 # Programs can no more be started from the disk by then.
 BUSYBOX, WRITER = "/dev/shm/busybox", "/dev/shm/writer"
+
+# Mounts /boot and writes there, when the agent (run-at=…) starts it.
+INTRUDER = f"""umount /boot
+cp {WRITER} /dev/shm/intruding-writer
+cat >/dev/shm/intruder <<'END'
+#!{BUSYBOX} sh
+{BUSYBOX} mount -t vfat /dev/ubda1 /boot
+/dev/shm/intruding-writer -r fat /dev/shm </dev/null >/dev/null 2>&1 &
+END
+chmod 755 /dev/shm/intruder"""
 
 CONTROLS = {
     "kill": Control(
@@ -69,6 +80,19 @@ CONTROLS = {
         "no-pin", "init runs into a page of its program that is the new image's now",
         keys={"kind": "systemd", "mem": "256M", "writers": False}, without=2, chance=True,
         afterwards=f"while {BUSYBOX} sleep 1; do echo 3 >/proc/sys/vm/drop_caches; kill -USR2 1; done"),
+    "news": Control(
+        "no-news", "what is mounted while the fence goes up is written to on",
+        "run-at=remounted,no-readback", {"writers": False, "mem": "96M"}, before=INTRUDER),
+    "late-news": Control(
+        "no-news", "what is mounted when all else is shut down already is written to on",
+        "run-at=shut,no-readback", {"writers": False, "mem": "96M"}, before=INTRUDER),
+    "errors-panic": Control(
+        "no-calm", "ext4 mounted with errors=panic finds changed directories",
+        "no-shutdown-ioctl,no-readback", {"writers": "walk"}, before="mount -o remount,errors=panic /"),
+    "oom-panic": Control(
+        "no-calm", "a kernel told to panic when memory runs short does",
+        keys={"writers": "pwrite", "mem": "96M"}, before="echo 1 >/proc/sys/vm/panic_on_oom",
+        afterwards=f"{WRITER} hog,hog,hog /dev/shm"),
     "readback": Control(
         "no-readback", "a disk that keeps something else than was written is believed",
         "corrupt-write=200", {"writers": False}),
@@ -116,9 +140,10 @@ def make_fleet(lab, names):
 def prepare(device, control):
     # Slow enough for the old system to get at the disk meanwhile.
     device.limit_rate("16mbit")
-    if control.afterwards:
+    if control.before or control.afterwards:
         device.put("/bin/busybox", BUSYBOX)
-        device.ssh(f"cp /usr/lib/lab/writer {WRITER}")
+        device.ssh(f"cp /usr/lib/lab/writer {WRITER}; {control.before}")
+    if control.afterwards:
         device.ssh(ONCE_FENCED.format(busybox=BUSYBOX, command=control.afterwards))
 
 
