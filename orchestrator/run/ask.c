@@ -306,6 +306,16 @@ void ask_cancel(struct run *run)
     ask_end(run);
 }
 
+/* --check says of those that would fail that they did, and why. */
+static void check_settle(struct run *run)
+{
+    struct error err;
+    for (size_t i = 0; i < run->count; i++)
+        if (run->statuses[i]->outcome == OUTCOME_NONE &&
+            plan_judge(run, run->statuses[i], &err) != 0)
+            target_refuse(run->targets[i], &err);
+}
+
 void ask_user(struct run *run)
 {
     size_t count = plan_count(&run->view);
@@ -313,6 +323,7 @@ void ask_user(struct run *run)
     size_t bad = plan_show(run);
     if (run->config.check) {
         RUN_TELL(run, resume, (*o_)->arg);
+        check_settle(run);
         run->check_failed = bad > 0 || (run->view.store != NULL && ask_untrusted(run) > 0);
         run_refuse(run, "only checked");
         return;

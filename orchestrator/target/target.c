@@ -308,17 +308,16 @@ static void write_given_up(struct target *target, const struct error *err)
 {
     struct error final = *err;
     if (target->heard && target->phase < PHASE_ERASING_HEAD) {
-        target->status.damage = DAMAGE_REBOOTED;
         error_set(&final, err->cls,
                   "%.250s; nothing was written yet, the agent reboots the old "
                   "system by itself",
                   err->text);
-    } else {
-        target->status.damage = DAMAGE_INCOMPLETE;
-        error_set(&final, err->cls, "%.250s; the disk is half-written and the agent waits",
-                  err->text);
-        error_remedy(&final, "keep the device powered and run fleetflash --resume");
+        target_undo_rebooting(target, &final);
+        return;
     }
+    target->status.damage = DAMAGE_INCOMPLETE;
+    error_set(&final, err->cls, "%.250s; the disk is half-written and the agent waits", err->text);
+    error_remedy(&final, "keep the device powered and run fleetflash --resume");
     target_finish(target, OUTCOME_FAILED, &final);
 }
 
@@ -507,22 +506,34 @@ void target_release(struct target *target)
     target_back_out(target, OUTCOME_NONE, NULL);
 }
 
-void target_decline(struct target *target, const char *reason)
+/* Of a target that has not begun, or waits after its probe. */
+static void target_settle(struct target *target, enum target_outcome outcome,
+                          const struct error *err)
 {
-    if (target->step == STEP_DONE)
+    if (target->step == STEP_DONE || (target->undoing && !target->releasing))
         return;
-    struct error err;
-    error_set(&err, ERROR_CANCELLED, "%s", reason);
     if (target->releasing) { /* it is backing out already: that becomes its end */
         target->releasing = false;
-        target->final_outcome = OUTCOME_NOT_STARTED;
-        target->status.error = err;
+        target->final_outcome = outcome;
+        target->status.error = *err;
         return;
     }
     if (target->has_agent || target->link != NULL)
-        target_back_out(target, OUTCOME_NOT_STARTED, &err);
+        target_back_out(target, outcome, err);
     else
-        target_finish(target, OUTCOME_NOT_STARTED, &err);
+        target_finish(target, outcome, err);
+}
+
+void target_decline(struct target *target, const char *reason)
+{
+    struct error err;
+    error_set(&err, ERROR_CANCELLED, "%s", reason);
+    target_settle(target, OUTCOME_NOT_STARTED, &err);
+}
+
+void target_refuse(struct target *target, const struct error *err)
+{
+    target_settle(target, OUTCOME_FAILED, err);
 }
 
 void target_interrupt(struct target *target)

@@ -84,6 +84,8 @@ void target_release(struct target *target);
 
 /* Ends a target that was not started: outcome not-started, with the reason. */
 void target_decline(struct target *target, const char *reason);
+/* The same with the outcome failed: it is known already that it would. */
+void target_refuse(struct target *target, const struct error *err);
 
 /* An orderly stop: what has not reached its destructive part is backed out (failed, "interrupted");
  * what has goes on. */

@@ -13,7 +13,7 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from check import check
+from check import check, outcomes
 from lab import Lab, require
 from screen import Screen
 
@@ -36,6 +36,29 @@ def question(lab, devices, image):
     check("the right answer flashes", p.returncode == 0, p.stdout)
     check("the cursor is shown again at the end", p.stdout.rfind("\x1b[?25h") > p.stdout.rfind("\x1b[?25l"))
     check("all run the new image", all(d.image_version() == "new" for d in devices))
+
+
+def let_go(lab, devices, image):
+    """^C while a device whose turn comes later is being let go of, which its dead link makes slow."""
+    first, second = devices
+    inventory = lab.inventory(devices, after="old")
+    lab.known_hosts(devices, version="new")
+    report = lab.dir / "let-go.json"
+    boot_ids = [d.boot_id() for d in devices]
+    first.limit_rate("2mbit")
+    with Screen(lab, lab.fleetflash_argv("-i", inventory, "--parallel", "1", "--report", report, image)) as screen:
+        screen.wait(lambda t: "Type 2 to erase 2 disks" in t)
+        second.link_down()
+        screen.press("2", "Enter")
+        text = screen.wait(lambda t: re.search(r"node-1.*transfer", t))
+        check("the first is at work", re.search(r"node-1.*transfer", text), text)
+        screen.press("C-c")
+        text = screen.wait(lambda t: "ended with" in t, 120)
+        check("interrupted while another is let go of: exit code 130", "ended with 130" in text, text)
+    second.link_up()
+    first.limit_rate(None)
+    check("both were left as they were", outcomes(report) == {first.name: "failed", second.name: "not-started"}
+          and [d.boot_id() for d in devices] == boot_ids, str(outcomes(report)))
 
 
 def absent(device):
@@ -133,6 +156,7 @@ def main():
         lab.boot_all()
         image = lab.image("busybox", "mbr-boot", "new")
         question(lab, devices[:2], image)
+        let_go(lab, devices[:2], lab.image("busybox", "mbr-boot", "old"))
         keys(lab, devices[2:], image)
         ends(lab, devices[0], image)
 
