@@ -23,8 +23,7 @@
 
 #define SYSRQ_PATIENCE 150 /* tenths of a second until SysRq-u has worked */
 #define REMOUNT_TRIES  20
-#define NEWS_ROUNDS    4  /* of looking for what was mounted meanwhile */
-#define SWAP_RESERVE   16 /* this part of all memory must stay free when swap comes back */
+#define NEWS_ROUNDS    4 /* of looking for what was mounted meanwhile */
 
 /* Everything the fence holds; opened before the first file system goes silent. */
 struct fence_state {
@@ -120,14 +119,10 @@ static void end_holders(struct fence_state *s)
 static int stop_swap(struct fence_state *s, struct fail *fail)
 {
     struct memory_info memory;
-    uint64_t used = 0;
+    uint64_t used;
     if (is_on(s, SWITCH_NO_SWAPOFF))
         return 0;
-    for (unsigned i = 0; i < s->swaps.count; i++)
-        if (s->swaps.items[i].on_disk)
-            used += s->swaps.items[i].used;
-    if (used > 0 && memory_read(&memory) == 0 &&
-        memory.available < used + memory.total / SWAP_RESERVE) {
+    if (memory_read(&memory) == 0 && !swap_fits(&s->swaps, &memory, &used)) {
         fault_set(fail, FAILCODE_MEMORY, "%llu MiB are swapped out to this disk, %llu MiB are free",
                   (unsigned long long)(used >> 20), (unsigned long long)(memory.available >> 20));
         return fault_remedy(fail, "stop services that use memory");

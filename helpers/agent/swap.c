@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <sys/swap.h>
 
+#define RESERVE 16 /* this part of all memory must stay free when swap comes back */
+
 /* The same octal escapes as in mountinfo. */
 static void unescape(char *text)
 {
@@ -94,6 +96,15 @@ const struct swap *swaps_off(struct swap_table *swaps)
         swap->is_off = true;
     }
     return NULL;
+}
+
+bool swap_fits(const struct swap_table *swaps, const struct memory_info *memory, uint64_t *used)
+{
+    *used = 0;
+    for (unsigned i = 0; i < swaps->count; i++)
+        if (swaps->items[i].on_disk)
+            *used += swaps->items[i].used;
+    return *used == 0 || memory->available >= *used + memory->total / RESERVE;
 }
 
 void swaps_on(struct swap_table *swaps)

@@ -4,6 +4,7 @@
 #define SWAP_H
 
 #include "layers.h"
+#include "memory.h"
 
 #include <stdint.h>
 
@@ -27,6 +28,8 @@ struct swap_table {
 void swaps_parse(struct swap_table *swaps, const char *text);
 /* Reads it and finds out which rest on disk; zram does when it writes back to it. */
 int swaps_read(struct swap_table *swaps, const struct mount_table *table, dev_t disk);
+/* Is there memory for what is swapped out to the disk (used, in bytes), and some to spare? */
+bool swap_fits(const struct swap_table *swaps, const struct memory_info *memory, uint64_t *used);
 /* Switches those on the disk off. Returns the first that could not be (errno), NULL: all are off.
  */
 const struct swap *swaps_off(struct swap_table *swaps);

@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The controller of two devices is killed (SIGKILL) at some moments of a flash and started again with --resume; the
-network is cut at others. Every device ends up flashed, byte for byte. (test_cuts.py has every moment.)"""
+"""The controller of two devices is killed (SIGKILL) at some moments of a flash, or stopped by two ^C, and started
+again with --resume; the network is cut at others. Every device ends up flashed, byte for byte. (test_cuts.py has every moment.)"""
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
@@ -21,7 +23,7 @@ MOMENTS = {
     "compare": ("transfer", "comparing"), "policy": (None, "stopping services"),
     "fence": (None, "it writes to the disk"), "head": (None, "are silent"), "boot": ("reachability", ""),
 }
-KILLS = [("stage", "compare"), ("stream", "fence"), ("stream", "head"), ("stage", "head"), ("stage", "boot")]
+KILLS = [("stage", "compare"), ("stream", "fence"), ("stream", "head", "two ^C"), ("stage", "head"), ("stage", "boot")]
 CUTS = [("stream", "head"), ("stage", "policy")]
 
 
@@ -51,6 +53,13 @@ class Flasher:
     def kill(self):
         self.process.kill()
         self.process.wait()
+
+    def interrupt(self):
+        """The first ^C lets devices in the destructive part go on, the second stops at once."""
+        self.process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        self.process.send_signal(signal.SIGINT)
+        return self.finish(30)
 
     def finish(self, timeout=300):
         drain = threading.Thread(target=lambda: self.log.extend(self.process.stdout), daemon=True)
@@ -92,11 +101,16 @@ class Rounds:
                 old.unlink()  # room
         self.version = "old" if self.version == "new" else "new"
 
-    def kill_at(self, mode, moment):
-        what = f"{mode} mode, killed at {moment}"
+    def kill_at(self, mode, moment, by="SIGKILL"):
+        what = f"{mode} mode, {by} at {moment}"
         flasher = Flasher(self.lab, "-i", self.inventory(mode), "--yes", self.image())
         came = flasher.wait_for(moment)
-        flasher.kill()
+        if by == "SIGKILL":
+            flasher.kill()
+        else:
+            code = flasher.interrupt()
+            check(f"{what}: exit code 130, what becomes of the devices is said", code == 130
+                  and "fleetflash --resume" in flasher.told(), f"{code}\n{flasher.told()}")
         check(f"{what}: the moment came", came, "".join(flasher.log[-20:]))
         for attempt in range(2):
             again = Flasher(self.lab, "--resume")

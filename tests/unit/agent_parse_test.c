@@ -112,6 +112,25 @@ static void test_swaps(void **state)
     assert_int_equal(swaps.count, 0);
 }
 
+static void test_swap_fits(void **state)
+{
+    const uint64_t mib = 1024 * 1024;
+    struct swap_table swaps = {.items = {{.used = 30 * mib, .on_disk = true},
+                                         {.used = 500 * mib, .on_disk = false},
+                                         {.used = 10 * mib, .on_disk = true}},
+                               .count = 3};
+    struct memory_info memory = {.total = 160 * mib, .available = 50 * mib};
+    uint64_t used;
+    (void)state;
+    assert_true(swap_fits(&swaps, &memory, &used));
+    assert_int_equal(used, 40 * mib);
+    memory.available--;
+    assert_false(swap_fits(&swaps, &memory, &used));
+    swaps.count = 0; /* nothing comes back: no room is needed */
+    memory.available = 0;
+    assert_true(swap_fits(&swaps, &memory, &used));
+}
+
 static void test_memory(void **state)
 {
     struct memory_info info;
@@ -312,15 +331,11 @@ static void test_partition_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mounts),
-        cmocka_unit_test(test_process),
-        cmocka_unit_test(test_swaps),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_choose),
-        cmocka_unit_test(test_config),
-        cmocka_unit_test(test_text),
-        cmocka_unit_test(test_filesystems),
-        cmocka_unit_test(test_partition_table),
+        cmocka_unit_test(test_mounts),      cmocka_unit_test(test_process),
+        cmocka_unit_test(test_swaps),       cmocka_unit_test(test_swap_fits),
+        cmocka_unit_test(test_memory),      cmocka_unit_test(test_choose),
+        cmocka_unit_test(test_config),      cmocka_unit_test(test_text),
+        cmocka_unit_test(test_filesystems), cmocka_unit_test(test_partition_table),
     };
     if (sodium_init() < 0)
         return 1;
