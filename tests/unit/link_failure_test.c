@@ -354,7 +354,7 @@ static void slow_agent_holds_up_nobody(void **state)
     peer_init(&slow, &place, &server);
     slow.config.host = "slow";
     slow.config.identity = NULL;
-    uint64_t start = uv_hrtime();
+    uint64_t start = uv_hrtime(), ticks = client.ticks;
     peer_open(&slow, &client);
     for (size_t i = 0; i < 7; i++) {
         peer_init(&fast[i], &place, &server);
@@ -368,7 +368,9 @@ static void slow_agent_holds_up_nobody(void **state)
     client_run_until(&client, &slow.done, 20);
     peer_expect_up(&slow);
     assert_true(slow.up_at - start >= 5000000000u);
-    assert_true(client.longest_gap < 1000000000u);
+    /* Some 500 fit into the agent's 5 s. However busy the machine is, a loop that is free turns
+     * more often than one that waits for the agent, which has no turn in all that time. */
+    assert_true(client.ticks - ticks >= 100);
     print_message("longest gap of the loop: %.1f ms\n", (double)client.longest_gap / 1e6);
     peer_close(&slow);
     for (size_t i = 0; i < 7; i++)
