@@ -36,8 +36,9 @@ struct agent_work {
 struct agent {
     struct config config;
     const char
-        *serve_disk; /* a file instead of this machine's disk: no fence, no reboot; or NULL */
-    int64_t started; /* seconds since 1970, for "being flashed since" */
+        *serve_disk;       /* a file instead of this machine's disk: no fence, no reboot; or NULL */
+    uint32_t serve_sector; /* the sectors that the file is said to have; 0: as measured */
+    int64_t started;       /* seconds since 1970, for "being flashed since" */
     uint8_t token[PROTOCOL_TOKEN_SIZE];
     int console; /* -1: none */
     int wake_fd;
@@ -98,6 +99,8 @@ bool jobs_start(struct agent *agent, enum agent_job job);
 void jobs_done(struct agent *agent, enum agent_job job, int status);
 /* Gives up in whatever way the phase allows; fail->state is set here. */
 void jobs_fail(struct agent *agent, const struct fail *fail);
+/* May an image of this size go to the disk, as far as that is known? -1: fail says why not. */
+int jobs_check_size(const struct agent *agent, const struct manifest *manifest, struct fail *fail);
 /* Every staged block has come: tells the controller. */
 void jobs_check_staged(struct agent *agent);
 /* The last steps: called once it says so, and again when the stream has ended. */

@@ -77,7 +77,8 @@ int flash_set_manifest(struct flash *flash, const struct manifest *manifest, str
 bool flash_add_entry(struct flash *flash, uint32_t index, const struct manifest_entry *entry)
 {
     if (flash->entries == NULL || index != flash->entries_filled ||
-        index >= flash->manifest.block_count)
+        index >= flash->manifest.block_count ||
+        entry->wire_size > flash_block_size(flash, index)) /* what room is reckoned with */
         return false;
     flash->entries[index] = *entry;
     flash->entries_filled++;

@@ -142,6 +142,9 @@ int intake_block(struct intake *intake, const struct block_header *block, const 
     uint32_t i = block->index;
     if (!flash_is_complete(flash) || i >= flash->manifest.block_count)
         return fault_set(fail, FAILCODE_PROTOCOL, "block %u is not one of the image", i);
+    if (size > flash_block_size(flash, i))
+        return fault_set(fail, FAILCODE_PROTOCOL, "block %u has %u bytes, more than it may", i,
+                         size);
     if (intake->scratch_size < flash->manifest.block_size) {
         free(intake->scratch);
         intake->scratch = malloc(flash->manifest.block_size);

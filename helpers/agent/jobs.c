@@ -36,6 +36,8 @@ static int job_probe(void *arg)
         work->fail = disk_fail;
         return -1;
     }
+    if (agent->serve_sector != 0)
+        agent->disk.logical_sector = agent->serve_sector;
     watchdog_look(&agent->watchdog);
     struct facts_config config = {
         .target = &agent->target,
@@ -50,10 +52,9 @@ static int job_probe(void *arg)
     return work->facts != NULL ? 0 : fault_set(&work->fail, FAILCODE_MEMORY, "out of memory");
 }
 
-static int check_sizes(struct agent *agent, struct fail *fail)
+int jobs_check_size(const struct agent *agent, const struct manifest *manifest, struct fail *fail)
 {
-    const struct manifest *manifest = &agent->flash.manifest;
-    if (manifest->image_size > agent->disk.size) {
+    if (agent->disk.fd >= 0 && manifest->image_size > agent->disk.size) {
         fault_set(fail, FAILCODE_DISK, "the image has %llu bytes, %s only %llu",
                   (unsigned long long)manifest->image_size, agent->disk.path,
                   (unsigned long long)agent->disk.size);
@@ -117,7 +118,7 @@ static int job_scan(void *arg)
         work->fail = agent->target.refusal;
         return -1;
     }
-    if (check_sizes(agent, &work->fail) != 0)
+    if (jobs_check_size(agent, &agent->flash.manifest, &work->fail) != 0)
         return -1;
     flash_set_tail(&agent->flash, agent->disk.size, agent->disk.logical_sector);
     if (scan_init(&scan, &agent->disk, &agent->flash, &work->fail) != 0)

@@ -17,14 +17,15 @@ static int usage(void)
 {
     fputs(
         "usage: fleetflash-agent serve --disk FILE (--stdio | --socket-pair-fd N | --socket NAME)\n"
-        "           [--port N] [--run ID] [--key HEX] [--silence MS] [--no-fence]\n",
+        "           [--port N] [--run ID] [--key HEX] [--silence MS] [--sector BYTES] "
+        "[--no-fence]\n",
         stderr);
     return 2;
 }
 
 struct serve_options {
     const char *disk, *socket, *run, *key, *test_switch[8];
-    int pair, port, silence, switch_count;
+    int pair, port, silence, sector, switch_count;
     bool stdio;
 };
 
@@ -42,6 +43,8 @@ static bool take_option(struct serve_options *o, const char *name, const char *v
         return (o->pair = atoi(value)) > 2;
     if (strcmp(name, "--port") == 0 && value != NULL)
         return (o->port = atoi(value)) >= 0;
+    if (strcmp(name, "--sector") == 0 && value != NULL)
+        return (o->sector = atoi(value)) == 512 || o->sector == 4096;
     if (strcmp(name, "--silence") == 0 && value != NULL)
         return (o->silence = atoi(value)) > 0;
 #ifdef AGENT_TEST_SWITCHES
@@ -92,6 +95,7 @@ int serve_run(int argc, char **argv)
     if (agent == NULL || !take_options(&o, argc, argv) || fill_config(&agent->config, &o) != 0)
         return usage();
     agent->serve_disk = o.disk;
+    agent->serve_sector = (uint32_t)o.sector;
     agent->silence = o.silence;
     agent->console = agent->unix_listener = agent->tcp_listener = -1;
     daemon_settle();

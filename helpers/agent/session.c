@@ -201,7 +201,11 @@ static int on_manifest(struct agent *agent, const struct frame *frame)
         send_fail(agent, &fail);
         return -1;
     }
-    if (flash_set_manifest(&agent->flash, &manifest, &fail) != 0)
+    /* The controller has looked at both; memory for the hashes is taken on nobody's word. */
+    if (agent->facts == NULL || agent->job != JOB_NONE)
+        return malformed(agent, "MANIFEST before the disk was probed");
+    if (jobs_check_size(agent, &manifest, &fail) != 0 ||
+        flash_set_manifest(&agent->flash, &manifest, &fail) != 0)
         jobs_fail(agent, &fail);
     return 0;
 }
@@ -211,7 +215,7 @@ static int on_hashes(struct agent *agent, const struct frame *frame)
     uint32_t first, count;
     if (protocol_decode_hashes(frame, &first, &count) != 0)
         return malformed(agent, "MANIFEST_HASHES");
-    if (flash_is_complete(&agent->flash))
+    if (flash_is_complete(&agent->flash) || agent->phase == PHASE_FAILED)
         return 0;
     for (uint32_t i = 0; i < count; i++) {
         struct manifest_entry entry;
@@ -231,6 +235,8 @@ static int on_begin(struct agent *agent, const struct frame *frame)
 {
     enum flash_mode mode;
     uint32_t flags;
+    if (agent->phase == PHASE_FAILED)
+        return 0; /* it was sent before the news arrived */
     if (protocol_decode_begin(frame, &mode, &flags) != 0 || !flash_is_complete(&agent->flash) ||
         agent->facts == NULL || agent->disk.fd < 0)
         return malformed(agent, "BEGIN");
@@ -315,7 +321,7 @@ static const struct {
     [FRAME_PROBE] = {IN_ANY, on_probe, "PROBE"},
     [FRAME_MANIFEST] = {IN_ANY, on_manifest, "MANIFEST"},
     [FRAME_MANIFEST_HASHES] = {IN_ANY, on_hashes, "MANIFEST_HASHES"},
-    [FRAME_BEGIN] = {IN(PHASE_IDLE) | IN_BEGUN, on_begin, "BEGIN"},
+    [FRAME_BEGIN] = {IN(PHASE_IDLE) | IN_BEGUN | IN(PHASE_FAILED), on_begin, "BEGIN"},
     [FRAME_BLOCK] = {IN_ANY, on_block, "BLOCK"},
     [FRAME_FENCE] = {IN(PHASE_STAGED) | IN(PHASE_READY) | IN_FENCE, on_fence, "FENCE"},
     [FRAME_WRITE] = {IN(PHASE_FENCED) | IN_DESTRUCTIVE | IN(PHASE_WRITTEN), on_write, "WRITE"},

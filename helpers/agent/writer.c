@@ -3,6 +3,7 @@
 
 #include "fault.h"
 #include "intake.h"
+#include "sectors.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -158,32 +159,14 @@ static int prepare(struct writer *w, struct fail *fail)
     return flash_wait_held(flash, fail);
 }
 
-/* An image made for 512-byte sectors has its tables in the wrong place on a disk with larger ones.
- */
+/* By the blocks themselves, before the first byte is written. */
 static int check_sectors(struct writer *w, struct fail *fail)
 {
-    uint32_t sector = w->disk->logical_sector;
     const struct staged *staged = flash_staged(w->flash, 0);
-    if (sector == 512 || staged == NULL ||
-        intake_unpack(w->zstd, staged, w->block, flash_block_size(w->flash, 0)) != 0 ||
-        flash_block_size(w->flash, 0) < 4096 + 8)
-        return 0;
-    const uint8_t *b = w->block;
-    bool gpt_512 = memcmp(b + 512, "EFI PART", 8) == 0, mbr = b[510] == 0x55 && b[511] == 0xaa;
-    bool gpt_here = memcmp(b + sector, "EFI PART", 8) == 0, beyond = false;
-    for (unsigned i = 0; mbr && !gpt_here && i < 4; i++) {
-        const uint8_t *e = b + 446 + 16 * i;
-        uint64_t start = e[8] | (uint64_t)e[9] << 8 | (uint64_t)e[10] << 16 | (uint64_t)e[11] << 24;
-        uint64_t size =
-            e[12] | (uint64_t)e[13] << 8 | (uint64_t)e[14] << 16 | (uint64_t)e[15] << 24;
-        beyond = beyond || (e[4] != 0 && (start + size) * sector > w->flash->manifest.image_size);
-    }
-    if (!gpt_512 && !beyond)
-        return 0;
-    fault_set(fail, FAILCODE_DISK,
-              "%s has %u-byte sectors, the image's partition table counts in 512-byte ones",
-              w->disk->path, sector);
-    return fault_remedy(fail, "use an image made for %u-byte sectors", sector);
+    uint32_t size = flash_block_size(w->flash, 0);
+    if (staged == NULL || intake_unpack(w->zstd, staged, w->block, size) != 0)
+        return 0; /* zeros, or not compared */
+    return sectors_check(w->disk, w->block, size, w->flash->manifest.image_size, fail);
 }
 
 /* --- head ------------------------------------------------------------------------------------- */

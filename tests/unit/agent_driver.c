@@ -35,20 +35,28 @@ static void noise(uint8_t *out, size_t size, unsigned seed)
     }
 }
 
-void image_seal(struct image *image)
+static void identify(struct image *image)
 {
     crypto_generichash_state state;
     uint64_t size = htole64(image->size);
     uint32_t block = htole32(DRIVER_BLOCK);
+    image->manifest = (struct manifest){
+        .image_size = image->size, .block_size = DRIVER_BLOCK, .block_count = image->count};
     crypto_generichash_init(&state, NULL, 0, PROTOCOL_HASH_SIZE);
     crypto_generichash_update(&state, (const uint8_t *)&size, sizeof size);
     crypto_generichash_update(&state, (const uint8_t *)&block, sizeof block);
+    for (uint32_t i = 0; i < image->count; i++)
+        crypto_generichash_update(&state, image->entries[i].hash, PROTOCOL_HASH_SIZE);
+    crypto_generichash_final(&state, image->manifest.image_id, PROTOCOL_HASH_SIZE);
+}
+
+void image_seal(struct image *image)
+{
     for (uint32_t i = 0; i < image->count; i++) {
         const uint8_t *data = image->data + (size_t)i * DRIVER_BLOCK;
         uint32_t n = block_size(image, i);
         struct manifest_entry *entry = &image->entries[i];
         crypto_generichash(entry->hash, PROTOCOL_HASH_SIZE, data, n, NULL, 0);
-        crypto_generichash_update(&state, entry->hash, PROTOCOL_HASH_SIZE);
         free(image->wire[i]);
         image->wire[i] = NULL;
         entry->wire_size = 0;
@@ -61,9 +69,15 @@ void image_seal(struct image *image)
             memcpy(image->wire[i], data, n);
         entry->wire_size = (uint32_t)(packed < n ? packed : n);
     }
-    image->manifest = (struct manifest){
-        .image_size = image->size, .block_size = DRIVER_BLOCK, .block_count = image->count};
-    crypto_generichash_final(&state, image->manifest.image_id, PROTOCOL_HASH_SIZE);
+    identify(image);
+}
+
+void image_unmap(struct image *image, uint32_t index)
+{
+    memset(&image->entries[index], 0, sizeof image->entries[index]);
+    free(image->wire[index]);
+    image->wire[index] = NULL;
+    identify(image);
 }
 
 struct image *image_new(uint64_t size, unsigned seed)

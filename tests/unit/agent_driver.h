@@ -24,6 +24,8 @@ struct image {
 struct image *image_new(uint64_t size, unsigned seed);
 /* After data was changed. */
 void image_seal(struct image *image);
+/* This block is not mapped any more: neither sent nor written. */
+void image_unmap(struct image *image, uint32_t index);
 void image_free(struct image *image);
 
 struct driver {

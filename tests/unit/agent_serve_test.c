@@ -100,6 +100,68 @@ static void test_delta(void **state)
     }
 }
 
+static void read_block(uint32_t index, uint8_t *out)
+{
+    int fd = open(disk, O_RDONLY);
+    assert_int_equal(pread(fd, out, DRIVER_BLOCK, (off_t)index * DRIVER_BLOCK), DRIVER_BLOCK);
+    close(fd);
+}
+
+/* Unmapped blocks (a .bmap file's) keep what the disk has there: not asked for, not written, not
+ * counted, among blocks that are compared and among such that are not. */
+static void test_unmapped(void **state)
+{
+    static const uint32_t holes[] = {24, 40, 41, 62};
+    (void)state;
+    for (int mode = MODE_STAGE; mode <= MODE_STREAM; mode++) {
+        for (uint32_t flags = 0; flags <= BEGIN_FLAG_FORCE; flags++) {
+            struct driver driver;
+            struct image *image = image_new(4 * MIB, 1);
+            disk_file_make(disk, 4 * MIB, image->data, 2 * MIB, 7);
+            for (size_t i = 0; i < sizeof holes / sizeof *holes; i++) {
+                image_unmap(image, holes[i]);
+                int fd = open(disk, O_WRONLY);
+                memset(image->data + holes[i] * DRIVER_BLOCK, 0x5a, DRIVER_BLOCK);
+                assert_int_equal(pwrite(fd, image->data + holes[i] * DRIVER_BLOCK, DRIVER_BLOCK,
+                                        (off_t)holes[i] * DRIVER_BLOCK),
+                                 DRIVER_BLOCK);
+                close(fd);
+            }
+            driver_start(&driver, image, disk, NULL);
+            driver_introduce(&driver);
+            assert_true(driver_flash(&driver, (enum flash_mode)mode, flags));
+            for (size_t i = 0; i < sizeof holes / sizeof *holes; i++)
+                assert_int_equal(driver.want_count[holes[i]], 0);
+            assert_true(driver.tally.blocks_same <= 60);
+            assert_true(driver.tally.bytes_written <= 60 * DRIVER_BLOCK);
+            assert_int_equal(driver_stop(&driver), 0);
+            assert_true(disk_file_holds(disk, image)); /* the holes as they were */
+            image_free(image);
+        }
+    }
+}
+
+/* In the head, which is zeroed before all else, a hole's former content is gone: zeros remain. */
+static void test_unmapped_head(void **state)
+{
+    uint8_t block[DRIVER_BLOCK];
+    struct driver driver;
+    (void)state;
+    struct image *image = image_new(4 * MIB, 1);
+    disk_file_make(disk, 4 * MIB, NULL, 0, 7);
+    image_unmap(image, 3);
+    memset(image->data + 3 * DRIVER_BLOCK, 0, DRIVER_BLOCK);
+    driver_start(&driver, image, disk, NULL);
+    driver_introduce(&driver);
+    assert_true(driver_flash(&driver, MODE_STREAM, 0));
+    assert_int_equal(driver.want_count[3], 0);
+    assert_int_equal(driver_stop(&driver), 0);
+    read_block(3, block);
+    assert_true(sodium_is_zero(block, sizeof block));
+    assert_true(disk_file_holds(disk, image));
+    image_free(image);
+}
+
 static void test_force(void **state)
 {
     struct driver driver;
@@ -141,6 +203,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stage),    cmocka_unit_test(test_stream),
         cmocka_unit_test(test_odd_tail), cmocka_unit_test(test_delta),
+        cmocka_unit_test(test_unmapped), cmocka_unit_test(test_unmapped_head),
         cmocka_unit_test(test_force),    cmocka_unit_test(test_finishes_alone),
     };
     int status = agent_tests_begin(disk, sizeof disk);
