@@ -4,9 +4,9 @@
 #include "agent.h"
 #include "attach.h"
 #include "console.h"
+#include "footing.h"
 #include "text.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -80,29 +80,6 @@ int daemon_listen_tcp(uint16_t *port)
 
 /* --- leaving the ssh session -------------------------------------------------------------- */
 
-/* Into a control group of its own, so that nobody who ends the session's ends the agent. */
-static void leave_cgroup(void)
-{
-    char path[512];
-    if (access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0) {
-        if (mkdir("/sys/fs/cgroup/fleetflash", 0755) != 0 && errno != EEXIST)
-            return;
-        text_write("/sys/fs/cgroup/fleetflash/cgroup.procs", "0");
-        return;
-    }
-    DIR *dir = opendir("/sys/fs/cgroup");
-    struct dirent *entry;
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] == '.')
-            continue;
-        /* The root of a v1 hierarchy has no limits and belongs to nobody. */
-        text_format(path, sizeof path, "/sys/fs/cgroup/%s/cgroup.procs", entry->d_name);
-        text_write(path, "0");
-    }
-    if (dir != NULL)
-        closedir(dir);
-}
-
 /* A sealed copy of this program in memory: the file may go, and nobody can change it. -1: the
  * kernel does not offer it. */
 static int copy_to_memory(void)
@@ -154,7 +131,6 @@ static void become_daemon(const int fds[FD_LAST - FD_UNIX], uint16_t port)
     char text[16], *argv[] = {DAEMON_NAME, "daemon", text, NULL}, *envp[] = {NULL};
     int program = copy_to_memory();
     text_format(text, sizeof text, "%u", port);
-    leave_cgroup();
     umask(077);
     if (chdir("/") != 0)
         _exit(1);
@@ -307,7 +283,6 @@ int daemon_main(int argc, char **argv)
     prctl(PR_SET_NAME, "fleetflash");
     prctl(PR_SET_DUMPABLE, 0); /* nobody reads the secret through /proc or a core file */
     daemon_settle();
-    text_write("/proc/self/oom_score_adj", "-1000");
     if (agent == NULL || receive_config(&agent->config, error, sizeof error) != 0)
         goto fail;
     own_descriptors(agent, argv[0]);
@@ -315,6 +290,7 @@ int daemon_main(int argc, char **argv)
     if (left_out != NULL)
         console_print(agent->console, "test agent: %s", left_out);
     free(left_out);
+    footing_take(&agent->config.switches);
     if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
         text_format(error, sizeof error, "cannot lock memory: %s", strerror(errno));
         goto fail;

@@ -5,6 +5,7 @@
 #include "claims.h"
 #include "fault.h"
 #include "filesystem.h"
+#include "footing.h"
 #include "json.h"
 #include "layers.h"
 #include "network.h"
@@ -284,6 +285,11 @@ static void warn(struct survey *s, const char *format, const char *first, const 
     json_string(&s->json, NULL, text);
 }
 
+static void footing_warn(const char *sentence, void *arg)
+{
+    json_string(arg, NULL, sentence);
+}
+
 static void write_warnings(struct survey *s)
 {
     const struct watchdog *watchdog = s->config->watchdog;
@@ -296,6 +302,7 @@ static void write_warnings(struct survey *s)
     if (access("/proc/sysrq-trigger", W_OK) != 0)
         warn(s, "this kernel has no SysRq: file systems must become read-only by themselves%s%s",
              "", "");
+    footing_check(footing_warn, &s->json);
     for (unsigned i = 0; i < s->superblocks.count; i++) {
         const struct superblock *sb = &s->superblocks.items[i];
         /* A FAT /boot is what every board has: the fence deals with it, nobody needs to be told. */

@@ -147,6 +147,10 @@ static int pin_lifeline(struct fence_state *s, struct fail *fail)
                          "what init and sshd run cannot be held in memory: %s", strerror(errno));
     report_log(s->config->report, LOG_DEBUG, "%u files, %llu KiB, of %u processes pinned",
                s->pins.count, (unsigned long long)(s->pins.bytes >> 10), s->lifeline.count);
+    if (s->pins.missed > 0)
+        report_log(s->config->report, LOG_WARNING,
+                   "%u files that init or sshd run cannot be held in memory: %s", s->pins.missed,
+                   s->pins.first_missed);
     return 0;
 }
 

@@ -51,8 +51,14 @@ static int pin_map(struct pins *pins, pid_t pid, const struct process_map *map, 
 {
     struct stat st;
     int fd = open_mapped(pid, map);
+    if (fd < 0 && (errno == ENOENT || errno == ESRCH)) {
+        /* Or the process has just ended. */
+        if (process_is_alive(pid) && pins->missed++ == 0)
+            text_copy(pins->first_missed, sizeof pins->first_missed, map->path);
+        return 0;
+    }
     if (fd < 0)
-        return errno == ENOENT || errno == ESRCH ? 0 : -1; /* the process has just ended */
+        return -1;
     struct pin_file *file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? pins_add(pins) : NULL;
     int status = 0;
     if (file != NULL) {

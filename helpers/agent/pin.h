@@ -20,6 +20,8 @@ struct pins {
     struct pin_file *files;
     unsigned count, capacity;
     uint64_t bytes;
+    unsigned missed; /* cannot be opened: deleted or replaced since, and no /proc/PID/map_files */
+    char first_missed[128];
 };
 
 /* Maps and locks every file on these file systems that the processes have mapped readable. -1:

@@ -18,9 +18,10 @@ enum agent_switch {
     SWITCH_NO_ROSET,
     SWITCH_NO_PIN,
     SWITCH_NO_READBACK,
-    SWITCH_NO_CALM,   /* settings that panic stay as they are */
-    SWITCH_NO_NEWS,   /* nothing is looked for that came while the fence went up */
-    SWITCH_NO_REBOOT, /* the system call does nothing, as one that never returns */
+    SWITCH_NO_CALM,    /* settings that panic stay as they are */
+    SWITCH_NO_NEWS,    /* nothing is looked for that came while the fence went up */
+    SWITCH_NO_REBOOT,  /* the system call does nothing, as one that never returns */
+    SWITCH_NO_FOOTING, /* it stays in its session's control group, and may be killed for memory */
     SWITCH_COUNT
 };
 

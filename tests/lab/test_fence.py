@@ -93,6 +93,12 @@ CONTROLS = {
         "no-calm", "a kernel told to panic when memory runs short does",
         keys={"writers": "pwrite", "mem": "96M"}, before="echo 1 >/proc/sys/vm/panic_on_oom",
         afterwards=f"{WRITER} hog,hog,hog /dev/shm"),
+    # The ssh server's group, or each session's where there is a logind.
+    "footing": Control(
+        "no-footing", "it ends with the ssh session that started it",
+        keys={"kind": "systemd", "mem": "256M", "writers": False},
+        afterwards=f"echo 0 >/sys/fs/cgroup/cgroup.procs; {BUSYBOX} sleep 2; for g in /sys/fs/cgroup/system.slice/ssh*.service "
+                   "/sys/fs/cgroup/user.slice/user-*.slice/session-*.scope; do echo 1 >$g/cgroup.kill; done"),
     "readback": Control(
         "no-readback", "a disk that keeps something else than was written is believed",
         "corrupt-write=200", {"writers": False}),
@@ -170,6 +176,8 @@ def harm(device, image):
         found.append("its kernel died")
     if "Freezing execution" in device.console_text():
         found.append("its init crashed")
+    if device.running() and not device.snapshots:
+        found.append("its disk is half written and its agent gone")
     disk = device.snapshots[0] if device.snapshots else device.disk
     if device.snapshots and not same_as_image(disk, image):
         found.append(f"{first_difference(disk, image).split()[-1]} bytes differ")
