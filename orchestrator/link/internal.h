@@ -13,6 +13,8 @@
 #include <sys/queue.h>
 #include <uv.h>
 
+#define LINK_PIECE (256u * 1024u) /* of a channel's bytes, handed to libssh at once */
+
 struct link_pool {
     uv_loop_t *loop;
     uv_async_t wake; /* a thread is through; referenced while threads run */
@@ -27,6 +29,7 @@ struct link_pool {
     unsigned threads;
     unsigned links;
     bool freeing;
+    uint8_t piece[LINK_PIECE]; /* what one channel writes just now, on the loop's thread */
 };
 
 enum link_state {

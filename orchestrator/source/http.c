@@ -253,8 +253,8 @@ struct source *http_source_open(const char *url, int cancel_fd,
     http->url = strdup(url);
     http->cancel_fd = cancel_fd;
     http->patience = patience != NULL ? *patience : usual;
-    crypto_hash_sha256_init(&http->base.digest);
-    int result = http->base.name != NULL && http->url != NULL
+    bool begun = source_begin_digest(&http->base) == 0;
+    int result = begun && http->base.name != NULL && http->url != NULL
                      ? http_connect(http, err)
                      : error_set(err, ERROR_IO, "out of memory");
     if (status != NULL)

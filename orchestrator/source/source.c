@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <poll.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -137,23 +139,31 @@ struct source *source_open(const char *image, int cancel_fd, struct error *err)
     file->base.ops = &file_ops;
     file->cancel_fd = cancel_fd;
     file->base.name = strdup(strcmp(image, "-") == 0 ? "standard input" : image);
-    crypto_hash_sha256_init(&file->base.digest);
-    if (file->base.name == NULL)
+    if (file->base.name == NULL || source_begin_digest(&file->base) != 0)
         error_set(err, ERROR_IO, "out of memory");
     else if (file_open(file, image, err) == 0)
         return &file->base;
     if (file->fd > STDIN_FILENO)
         close(file->fd);
+    EVP_MD_CTX_free(file->base.digest);
     free(file->base.name);
     free(file);
     return NULL;
+}
+
+int source_begin_digest(struct source *source)
+{
+    source->digest = EVP_MD_CTX_new();
+    if (source->digest == NULL)
+        return -1;
+    return EVP_DigestInit_ex(source->digest, EVP_sha256(), NULL) == 1 ? 0 : -1;
 }
 
 ssize_t source_read(struct source *source, uint8_t *out, size_t size, struct error *err)
 {
     ssize_t got = source->ops->read(source, out, size, err);
     if (got > 0) {
-        crypto_hash_sha256_update(&source->digest, out, (size_t)got);
+        EVP_DigestUpdate(source->digest, out, (size_t)got);
         source->offset += (uint64_t)got;
         if (source->tap != NULL && source->tap->feed(source->tap, out, (size_t)got, err) < 0)
             return -1;
@@ -169,7 +179,7 @@ int source_check(struct source *source, struct error *err)
 void source_digest(struct source *source, char hex[65])
 {
     uint8_t sum[crypto_hash_sha256_BYTES];
-    crypto_hash_sha256_final(&source->digest, sum);
+    EVP_DigestFinal_ex(source->digest, sum, NULL);
     sodium_bin2hex(hex, 65, sum, sizeof sum);
 }
 
@@ -178,6 +188,8 @@ void source_close(struct source *source)
     if (source == NULL)
         return;
     char *name = source->name;
+    EVP_MD_CTX *digest = source->digest;
     source->ops->close(source);
+    EVP_MD_CTX_free(digest);
     free(name);
 }

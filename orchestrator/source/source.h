@@ -7,7 +7,7 @@
 #include "base/error.h"
 
 #include <limits.h>
-#include <sodium.h>
+#include <openssl/ossl_typ.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,14 +47,17 @@ struct source {
     uint64_t size;   /* bytes, 0: not known */
     uint64_t offset; /* bytes read so far */
     struct source_identity identity;
-    crypto_hash_sha256_state digest; /* over what was read so far */
-    struct source_tap *tap;          /* the caller's, set before the first read; NULL: none */
+    EVP_MD_CTX *digest; /* sha256 of what was read so far; libcrypto's uses the processor's own */
+    struct source_tap *tap; /* the caller's, set before the first read; NULL: none */
 };
 
 /* Opens a path, an http(s) address, or standard input for "-". cancel_fd: a descriptor that becomes
  * readable when waiting for a slow pipe or server shall end (ERROR_CANCELLED); -1: none. Returns
  * NULL with err. */
 struct source *source_open(const char *image, int cancel_fd, struct error *err);
+
+/* For implementations: begins the digest. 0, or -1 (out of memory). source_close ends it. */
+int source_begin_digest(struct source *source);
 
 /* The next bytes, at most size, added to the digest; 0: the end; -1 with err. */
 ssize_t source_read(struct source *source, uint8_t *out, size_t size, struct error *err);

@@ -31,7 +31,8 @@ struct build {
     struct cache *cache;
     struct build_progress *progress;
     pthread_mutex_t mutex; /* guards everything below, and spool's tables and data_end */
-    pthread_cond_t changed;
+    pthread_cond_t filled; /* a worker may go on */
+    pthread_cond_t freed;  /* the decoder may go on */
     struct piece *free, *full, **full_tail;
     bool ended, failed;
     struct error err; /* the first one */
@@ -58,7 +59,8 @@ static void build_fail(struct build *build, const struct error *err)
     if (!build->failed)
         build->err = *err;
     build->failed = true;
-    pthread_cond_broadcast(&build->changed);
+    pthread_cond_broadcast(&build->filled);
+    pthread_cond_broadcast(&build->freed);
     pthread_mutex_unlock(&build->mutex);
 }
 
@@ -151,7 +153,7 @@ static struct piece *take_full(struct build *build)
 {
     pthread_mutex_lock(&build->mutex);
     while (build->full == NULL && !build->ended && !build->failed)
-        pthread_cond_wait(&build->changed, &build->mutex);
+        pthread_cond_wait(&build->filled, &build->mutex);
     struct piece *piece = build->failed ? NULL : build->full;
     if (piece != NULL) {
         build->full = piece->next;
@@ -167,7 +169,7 @@ static void give_free(struct build *build, struct piece *piece)
     pthread_mutex_lock(&build->mutex);
     piece->next = build->free;
     build->free = piece;
-    pthread_cond_broadcast(&build->changed);
+    pthread_cond_signal(&build->freed);
     pthread_mutex_unlock(&build->mutex);
 }
 
@@ -200,7 +202,7 @@ static struct piece *take_free(struct build *build)
 {
     pthread_mutex_lock(&build->mutex);
     while (build->free == NULL && !build->failed)
-        pthread_cond_wait(&build->changed, &build->mutex);
+        pthread_cond_wait(&build->freed, &build->mutex);
     struct piece *piece = build->failed ? NULL : build->free;
     if (piece != NULL)
         build->free = piece->next;
@@ -215,7 +217,7 @@ static int give_full(struct build *build, struct piece *piece, struct error *err
     piece->next = NULL;
     *build->full_tail = piece;
     build->full_tail = &piece->next;
-    pthread_cond_broadcast(&build->changed);
+    pthread_cond_signal(&build->filled);
     pthread_mutex_unlock(&build->mutex);
     return result;
 }
@@ -283,14 +285,15 @@ static void build_end(struct build *build)
 {
     pthread_mutex_lock(&build->mutex);
     build->ended = true;
-    pthread_cond_broadcast(&build->changed);
+    pthread_cond_broadcast(&build->filled);
     pthread_mutex_unlock(&build->mutex);
 }
 
 static void build_init(struct build *build, struct piece *pieces)
 {
     pthread_mutex_init(&build->mutex, NULL);
-    pthread_cond_init(&build->changed, NULL);
+    pthread_cond_init(&build->filled, NULL);
+    pthread_cond_init(&build->freed, NULL);
     build->full_tail = &build->full;
     build->flushed = build->spool->head.data_end;
     for (unsigned i = 0; i < PIECES; i++) {
@@ -334,7 +337,8 @@ int build_blocks(struct decoder *decoder, struct source *source, struct bmap *bm
         *err = build.err;
         result = -1;
     }
-    pthread_cond_destroy(&build.changed);
+    pthread_cond_destroy(&build.filled);
+    pthread_cond_destroy(&build.freed);
     pthread_mutex_destroy(&build.mutex);
     free(opening.head);
     free(pieces);

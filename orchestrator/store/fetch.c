@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hands out blocks on the loop: reads them on uv's thread pool, once for all who wait, and keeps
- * the last ones in a bounded cache. */
+/* Hands out blocks on the loop: takes them from the kernel's memory or reads them on uv's thread
+ * pool, once for all who wait, and keeps the last ones in a bounded cache. */
 #include "store/handle.h"
 
 #include <stdlib.h>
@@ -195,6 +195,22 @@ static void read_done_callback(uv_work_t *work, int status)
     answers_deliver(fetcher);
 }
 
+/* Mostly the kernel still has the block in memory, and copying it takes less time than waking a
+ * thread does. */
+static bool slot_read_now(struct slot *slot)
+{
+    struct fetcher *fetcher = slot->fetcher;
+    const struct spool *spool = &fetcher->store->spool;
+    if (spool->entries[slot->index].wire_size == 0 ||
+        !spool_try_wire(spool, slot->index, slot->data->data))
+        return false;
+    slot->state = SLOT_READY;
+    list_append(&fetcher->kept, &slot->order);
+    slot_answer(slot);
+    uv_async_send(&fetcher->wake);
+    return true;
+}
+
 /* Starts one read; false when there is no memory. */
 static bool slot_read(struct slot *slot)
 {
@@ -203,9 +219,11 @@ static bool slot_read(struct slot *slot)
     if (slot->data == NULL)
         return false;
     list_remove(&slot->order);
+    fetcher->bytes += slot_cost(slot);
+    if (slot_read_now(slot))
+        return true;
     slot->work.data = slot;
     slot->state = SLOT_READING;
-    fetcher->bytes += slot_cost(slot);
     fetcher->reads++;
     uv_queue_work(fetcher->loop, &slot->work, read_work, read_done_callback);
     return true;

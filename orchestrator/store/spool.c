@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -298,6 +299,20 @@ uint32_t spool_block_size(const struct spool *spool, uint32_t index)
     return left < spool->head.block_size ? (uint32_t)left : spool->head.block_size;
 }
 
+static bool wire_is_whole(const struct spool *spool, uint32_t index, const uint8_t *bytes)
+{
+    return lzma_crc64(bytes, spool->entries[index].wire_size, 0) == spool->places[index].check;
+}
+
+bool spool_try_wire(const struct spool *spool, uint32_t index, uint8_t *out)
+{
+    uint32_t size = spool->entries[index].wire_size;
+    struct iovec vector = {.iov_base = out, .iov_len = size};
+    off_t offset = (off_t)spool->places[index].offset;
+    return size == 0 || (preadv2(spool->fd, &vector, 1, offset, RWF_NOWAIT) == (ssize_t)size &&
+                         wire_is_whole(spool, index, out));
+}
+
 int spool_read_wire(const struct spool *spool, uint32_t index, uint8_t *out, struct error *err)
 {
     const struct spool_place *place = &spool->places[index];
@@ -307,7 +322,7 @@ int spool_read_wire(const struct spool *spool, uint32_t index, uint8_t *out, str
     if (read_full(spool->fd, out, size, place->offset) < 0)
         return error_set(err, ERROR_IO, "cannot read block %u of the cached image: %s", index,
                          strerror(errno));
-    if (lzma_crc64(out, size, 0) == place->check)
+    if (wire_is_whole(spool, index, out))
         return 0;
     error_set(err, ERROR_IO, "block %u of the cached image is damaged on disk", index);
     return error_remedy(err,

@@ -69,6 +69,10 @@ uint32_t spool_block_size(const struct spool *spool, uint32_t index);
  * checked. 0 or -1 with err. Thread-safe, as is the next one. */
 int spool_read_wire(const struct spool *spool, uint32_t index, uint8_t *out, struct error *err);
 
+/* The same without waiting for the disk: true when the bytes were in the kernel's memory and are
+ * whole; otherwise nothing is known, and spool_read_wire will tell. */
+bool spool_try_wire(const struct spool *spool, uint32_t index, uint8_t *out);
+
 /* The decoded bytes; out holds block_size. Returns the real size or -1 with err. */
 int spool_read_block(const struct spool *spool, uint32_t index, uint8_t *out, struct error *err);
 
