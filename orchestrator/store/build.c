@@ -2,6 +2,7 @@
 #include "store/build.h"
 
 #include "image/judge.h"
+#include "store/effort.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -14,8 +15,7 @@
 #include <zstd.h>
 
 #define WORKERS     2u
-#define PIECES      8u /* decoded blocks under way: 1 MiB */
-#define ZSTD_LEVEL  1
+#define PIECES      8u         /* decoded blocks under way: 1 MiB */
 #define FLUSH_BYTES (8u << 20) /* written back early, so that the sync at the end is short */
 
 struct piece {
@@ -43,6 +43,7 @@ struct build {
 /* A worker's own things. */
 struct build_worker {
     ZSTD_CCtx *context;
+    int level;
     uint8_t out[ZSTD_COMPRESSBOUND(STORE_BLOCK_SIZE)];
 };
 
@@ -89,7 +90,7 @@ static int piece_encode(const struct build *build, struct build_worker *worker,
     if (zero)
         return 0;
     size_t size = ZSTD_compressCCtx(worker->context, worker->out, sizeof worker->out, piece->data,
-                                    piece->size, ZSTD_LEVEL);
+                                    piece->size, worker->level);
     if (ZSTD_isError(size))
         return error_set(err, ERROR_IO, "cannot compress: %s", ZSTD_getErrorName(size));
     bool shrunk = size < piece->size - piece->size / 32;
@@ -148,13 +149,15 @@ static int piece_store(struct build *build, struct build_worker *worker, const s
     return 0;
 }
 
-/* The next decoded piece; NULL: no more will come. */
-static struct piece *take_full(struct build *build)
+/* The next decoded piece, and the level for it; NULL: no more will come. */
+static struct piece *take_full(struct build *build, struct build_worker *worker)
 {
     pthread_mutex_lock(&build->mutex);
+    bool waited = build->full == NULL;
     while (build->full == NULL && !build->ended && !build->failed)
         pthread_cond_wait(&build->filled, &build->mutex);
     struct piece *piece = build->failed ? NULL : build->full;
+    worker->level = effort_next(worker->level, waited, build->free == NULL);
     if (piece != NULL) {
         build->full = piece->next;
         if (build->full == NULL)
@@ -178,15 +181,17 @@ static void *worker_main(void *arg)
     struct build *build = arg;
     struct error err = {0};
     struct build_worker *worker = calloc(1, sizeof *worker);
-    if (worker != NULL)
+    if (worker != NULL) {
         worker->context = ZSTD_createCCtx();
+        worker->level = EFFORT_LEAST;
+    }
     if (worker == NULL || worker->context == NULL) {
         error_set(&err, ERROR_IO, "out of memory");
         build_fail(build, &err);
         free(worker);
         return NULL;
     }
-    for (struct piece *piece; (piece = take_full(build)) != NULL;) {
+    for (struct piece *piece; (piece = take_full(build, worker)) != NULL;) {
         int result = piece_store(build, worker, piece, &err);
         give_free(build, piece);
         if (result < 0)

@@ -5,6 +5,7 @@ if(TARGET store)
     fleetflash_unit_test(${_test}_test SOURCES ${_test}_test.c store_help.c
       LIBS store PkgConfig::SODIUM PkgConfig::ZSTD Threads::Threads LABELS store)
   endforeach()
+  fleetflash_unit_test(store_effort_test SOURCES store_effort_test.c LIBS store LABELS store)
 endif()
 
 # -DFLEETFLASH_FUZZ=ON with clang: a fuzzer for everything that looks into an image.
