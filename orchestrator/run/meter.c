@@ -1,22 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "run/meter.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
 
 #define EIGHTHS 8u /* buckets for each power of two of nanoseconds */
 #define BUCKETS (64u * EIGHTHS)
 #define SLOW_NS 50000000u
 
+/* How long turns took. */
+struct gauge {
+    uint64_t turns, sum, longest, slow; /* ns; slow: turns above SLOW_NS */
+    uint64_t counts[BUCKETS];
+};
+
+/* Clocks, in ns. */
+struct reading {
+    uint64_t now, idle; /* idle: waiting for events so far */
+    uint64_t cpu;       /* of this thread */
+    uint64_t denied;    /* it could have run, but no core was free for it */
+};
+
 struct meter {
     uv_prepare_t prepare; /* runs just before the loop waits */
     const char *path;
-    uint64_t last, last_idle; /* ns */
-    uint64_t turns, busy, longest, slow;
-    uint64_t counts[BUCKETS];
+    int schedule_fd; /* -1: the kernel does not tell */
+    struct reading last;
+    struct gauge stall, work;
 };
 
 static unsigned bucket_of(uint64_t ns)
@@ -36,20 +52,53 @@ static uint64_t bucket_end(unsigned bucket)
     return ((uint64_t)(EIGHTHS + bucket % EIGHTHS + 1) << (power - 3)) - 1;
 }
 
+static void gauge_add(struct gauge *gauge, uint64_t ns)
+{
+    gauge->turns++;
+    gauge->sum += ns;
+    gauge->slow += ns > SLOW_NS;
+    gauge->counts[bucket_of(ns)]++;
+    if (ns > gauge->longest)
+        gauge->longest = ns;
+}
+
+/* Second number of /proc/PID/schedstat (Documentation/scheduler/sched-stats.rst). */
+static uint64_t read_denied(const struct meter *meter)
+{
+    char text[96];
+    unsigned long long denied = 0;
+    ssize_t size = pread(meter->schedule_fd, text, sizeof text - 1, 0);
+    if (size <= 0)
+        return 0;
+    text[size] = '\0';
+    return sscanf(text, "%*u %llu", &denied) == 1 ? denied : 0;
+}
+
+static void read_clocks(const struct meter *meter, struct reading *out)
+{
+    struct timespec cpu = {0};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
+    out->now = uv_hrtime();
+    out->idle = uv_metrics_idle_time(meter->prepare.loop);
+    out->cpu = (uint64_t)cpu.tv_sec * 1000000000u + (uint64_t)cpu.tv_nsec;
+    out->denied = read_denied(meter);
+}
+
+static uint64_t less(uint64_t whole, uint64_t part)
+{
+    return whole > part ? whole - part : 0;
+}
+
 static void prepare_callback(uv_prepare_t *prepare)
 {
     struct meter *meter = prepare->data;
-    uint64_t now = uv_hrtime(), idle = uv_metrics_idle_time(prepare->loop);
-    uint64_t whole = now - meter->last, waited = idle - meter->last_idle;
-    uint64_t busy = whole > waited ? whole - waited : 0;
+    struct reading now, last = meter->last;
+    read_clocks(meter, &now);
     meter->last = now;
-    meter->last_idle = idle;
-    meter->turns++;
-    meter->busy += busy;
-    meter->slow += busy > SLOW_NS;
-    meter->counts[bucket_of(busy)]++;
-    if (busy > meter->longest)
-        meter->longest = busy;
+    uint64_t busy = less(now.now - last.now, now.idle - last.idle);
+    uint64_t ran = now.cpu - last.cpu, own = less(busy, now.denied - last.denied);
+    gauge_add(&meter->stall, busy);
+    gauge_add(&meter->work, ran > own ? ran : own);
 }
 
 struct meter *meter_start(uv_loop_t *loop)
@@ -64,18 +113,19 @@ struct meter *meter_start(uv_loop_t *loop)
     meter->prepare.data = meter;
     uv_prepare_start(&meter->prepare, prepare_callback);
     uv_unref((uv_handle_t *)&meter->prepare);
-    meter->last = uv_hrtime();
-    meter->last_idle = uv_metrics_idle_time(loop);
+    meter->schedule_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    read_clocks(meter, &meter->last);
     return meter;
 }
 
-static uint64_t percentile_99(const struct meter *meter)
+/* ms */
+static double percentile_99(const struct gauge *gauge)
 {
-    uint64_t above = meter->turns / 100, seen = 0;
+    uint64_t above = gauge->turns / 100, seen = 0;
     for (unsigned i = BUCKETS; i-- > 0;) {
-        seen += meter->counts[i];
+        seen += gauge->counts[i];
         if (seen > above)
-            return bucket_end(i) < meter->longest ? bucket_end(i) : meter->longest;
+            return (double)(bucket_end(i) < gauge->longest ? bucket_end(i) : gauge->longest) / 1e6;
     }
     return 0;
 }
@@ -112,14 +162,18 @@ void meter_stop(struct meter *meter)
 {
     if (meter == NULL)
         return;
+    const struct gauge *stall = &meter->stall, *work = &meter->work;
     json_t *figures = json_pack(
-        "{s:I, s:f, s:f, s:I, s:f, s:f, s:f, s:I}", "turns", (json_int_t)meter->turns,
-        "stall_longest_ms", (double)meter->longest / 1e6, "stall_p99_ms",
-        (double)percentile_99(meter) / 1e6, "over_50ms", (json_int_t)meter->slow, "busy_seconds",
-        (double)meter->busy / 1e9, "loop_cpu_seconds", cpu_seconds(RUSAGE_THREAD), "cpu_seconds",
+        "{s:I, s:f, s:f, s:I, s:f, s:f, s:f, s:f, s:f, s:I}", "turns", (json_int_t)stall->turns,
+        "stall_longest_ms", (double)stall->longest / 1e6, "stall_p99_ms", percentile_99(stall),
+        "over_50ms", (json_int_t)stall->slow, "busy_seconds", (double)stall->sum / 1e9,
+        "work_longest_ms", (double)work->longest / 1e6, "work_p99_ms", percentile_99(work),
+        "loop_cpu_seconds", cpu_seconds(RUSAGE_THREAD), "cpu_seconds",
         cpu_seconds(RUSAGE_SELF) + cpu_seconds(RUSAGE_CHILDREN), "peak_kib", peak_kib());
     if (figures == NULL || json_dump_file(figures, meter->path, JSON_COMPACT) != 0)
         fprintf(stderr, "fleetflash: cannot write %s (" METER_VARIABLE ")\n", meter->path);
     json_decref(figures);
+    if (meter->schedule_fd >= 0)
+        close(meter->schedule_fd);
     uv_close((uv_handle_t *)&meter->prepare, closed_callback);
 }

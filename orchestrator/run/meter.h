@@ -21,9 +21,11 @@ struct meter *meter_start(uv_loop_t *loop);
  *
  * turns; stall_longest_ms and stall_p99_ms: of the time between two waits for events, in which
  * nothing else could be served, per turn of the loop, percentile by turns (within an eighth);
- * over_50ms: turns longer than that; busy_seconds: all of that time; loop_cpu_seconds: the loop
- * thread's, cpu_seconds: all threads' and those of children that have ended (ssh -G); peak_kib:
- * VmHWM of proc(5). */
+ * over_50ms: turns longer than that; busy_seconds: all of that time; work_longest_ms and
+ * work_p99_ms: what a turn took by itself, without the time in which other programs had the cores
+ * (the loop's thread waiting for one: schedstat of proc(5)), but with waiting for a disk;
+ * loop_cpu_seconds: the loop thread's, cpu_seconds: all threads' and those of children that have
+ * ended (ssh -G); peak_kib: VmHWM of proc(5). */
 void meter_stop(struct meter *meter);
 
 #endif
