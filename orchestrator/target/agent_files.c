@@ -3,12 +3,14 @@
 
 #include "base/place.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
 
 enum { ARCH_COUNT = 4 };
 
@@ -45,6 +47,29 @@ static struct buffer *file_read(const char *path)
     return content;
 }
 
+/* A gzip file ends with CRC and size of what is in it (RFC 1952, 2.3.1). One that was left over
+ * from another build must not be sent. */
+static bool is_packed_form(const struct buffer *packed, const struct buffer *content)
+{
+    uint32_t end[2];
+    if (packed->size <= sizeof end || packed->size >= content->size)
+        return false;
+    memcpy(end, packed->data + packed->size - sizeof end, sizeof end);
+    return le32toh(end[0]) == crc32(0, content->data, (uInt)content->size) &&
+           le32toh(end[1]) == (uint32_t)content->size;
+}
+
+static void file_load_packed(struct agent_file *file, const char *path)
+{
+    char packed_path[4100];
+    snprintf(packed_path, sizeof packed_path, "%s.gz", path);
+    file->packed = file_read(packed_path);
+    if (file->packed == NULL || is_packed_form(file->packed, file->content))
+        return;
+    buffer_unref(file->packed);
+    file->packed = NULL;
+}
+
 static unsigned files_load_from(struct agent_files *files, const char *directory)
 {
     unsigned found = 0;
@@ -59,6 +84,7 @@ static unsigned files_load_from(struct agent_files *files, const char *directory
         unsigned char hash[crypto_hash_sha256_BYTES];
         crypto_hash_sha256(hash, file->content->data, file->content->size);
         sodium_bin2hex(file->sha256, sizeof file->sha256, hash, sizeof hash);
+        file_load_packed(file, path);
         found++;
     }
     return found;
@@ -90,8 +116,10 @@ void agent_files_free(struct agent_files *files)
 {
     if (files == NULL)
         return;
-    for (size_t i = 0; i < ARCH_COUNT; i++)
+    for (size_t i = 0; i < ARCH_COUNT; i++) {
         buffer_unref(files->files[i].content);
+        buffer_unref(files->files[i].packed);
+    }
     free(files);
 }
 

@@ -10,12 +10,13 @@ struct agent_file {
     const char *arch; /* "aarch64" */
     char sha256[65];
     struct buffer *content; /* NULL: not built */
+    struct buffer *packed;  /* the same, by gzip, for devices that can unpack it; NULL: not there */
 };
 
 struct agent_files;
 
-/* Reads them from $FLEETFLASH_AGENT_PATH, the build tree's or the installed folder. NULL and a
- * sentence when there is none at all. */
+/* Reads them, with the .gz beside each, from $FLEETFLASH_AGENT_PATH, the build tree's or the
+ * installed folder. NULL and a sentence when there is none at all. */
 struct agent_files *agent_files_load(struct error *err);
 void agent_files_free(struct agent_files *files);
 

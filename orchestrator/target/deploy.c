@@ -32,6 +32,9 @@ static const char survey_script[] =
     "-n 1)\"; fi\n"
     "fi\n"
     "echo root=$root\n"
+    /* An empty file, packed. */
+    "printf '\\37\\213\\10\\0\\0\\0\\0\\0\\0\\3\\3\\0\\0\\0\\0\\0\\0\\0\\0\\0' |\n"
+    "  gunzip -c >/dev/null 2>&1 && echo unpack=yes\n"
     "try() {\n"
     "  dd if=/dev/zero of=\"$1/agent\" bs=65536 count=40 2>/dev/null || return 1\n"
     "  printf '#!/bin/sh\\nexit 0\\n' >\"$1/try\" && chmod 700 \"$1/try\" && \"$1/try\" "
@@ -61,6 +64,7 @@ struct deploy {
     void *arg;
     struct link_run *run; /* the step under way */
     bool starting, stopped;
+    bool unpacks; /* the device has a gunzip that works */
     const struct agent_file *file;
     struct deploy_result result;
     struct error error; /* while the folder is removed after a failure */
@@ -226,13 +230,15 @@ static void upload_callback(const struct link_run_result *result, void *arg)
 static void deploy_upload(struct deploy *deploy)
 {
     char command[512];
+    bool packed = deploy->unpacks && deploy->file->packed != NULL;
+    struct buffer *content = packed ? deploy->file->packed : deploy->file->content;
     /* A device without sha256sum lets the agent hash itself: that finds a spoilt upload too. */
     snprintf(command, sizeof command,
-             "cd %s && cat >agent && chmod 700 agent && { sha256sum agent 2>/dev/null || busybox "
+             "cd %s && %s >agent && chmod 700 agent && { sha256sum agent 2>/dev/null || busybox "
              "sha256sum agent 2>/dev/null; }; ./agent selftest",
-             deploy->result.directory);
-    deploy->result.uploaded = deploy->file->content->size;
-    deploy_step(deploy, command, deploy->file->content, upload_callback);
+             deploy->result.directory, packed ? "gunzip -c" : "cat");
+    deploy->result.uploaded = content->size;
+    deploy_step(deploy, command, content, upload_callback);
 }
 
 /* --- survey -------------------------------------------------------------------------- */
@@ -242,12 +248,14 @@ static int survey_judge(struct deploy *deploy, const char *output, struct error 
     struct deploy_result *result = &deploy->result;
     char root[16];
     char uid[16];
+    char unpack[8];
     char why[160];
     shell_value(output, "machine", result->machine, sizeof result->machine);
     shell_value(output, "boot_id", result->boot_id, sizeof result->boot_id);
     shell_value(output, "directory", result->directory, sizeof result->directory);
     shell_value(output, "root", root, sizeof root);
     shell_value(output, "sudo_error", why, sizeof why);
+    deploy->unpacks = shell_value(output, "unpack", unpack, sizeof unpack);
     if (!shell_value(output, "uid", uid, sizeof uid) || result->boot_id[0] == '\0')
         return error_set(err, ERROR_REFUSED, "the device's shell does not answer as Linux does");
     if (target_is_controller(result->boot_id) && !deploy->config->is_local) {

@@ -14,7 +14,9 @@ fail() { echo "FAILED: $*"; exit 1; }
 find_one() { [ -n "$(find "$root" -path "*/$1" -print -quit)" ] || fail "$1 was not installed"; }
 find_one bin/fleetflash
 for arch in x86_64 aarch64 armhf armel; do
-    [ ! -e "$build/bin/agents/fleetflash-agent-$arch" ] || find_one "fleetflash/agents/fleetflash-agent-$arch"
+    [ -e "$build/bin/agents/fleetflash-agent-$arch" ] || continue
+    find_one "fleetflash/agents/fleetflash-agent-$arch"
+    find_one "fleetflash/agents/fleetflash-agent-$arch.gz"
 done
 policies=$(cd "$source/plugins" && ls -d docker exec k8s-drain openrc systemd sysv)
 for policy in $policies; do find_one "fleetflash/plugins/$policy.so"; done

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 fleetflash_unit_test(target_shell_test SOURCES target_shell_test.c LIBS target)
+fleetflash_unit_test(target_agent_files_test SOURCES target_agent_files_test.c LIBS target PkgConfig::ZLIB)
 fleetflash_unit_test(target_facts_test SOURCES target_facts_test.c LIBS target)
 fleetflash_unit_test(target_rules_test SOURCES target_rules_test.c LIBS target)
 fleetflash_unit_test(target_session_test SOURCES target_session_test.c LIBS target)
