@@ -3,11 +3,13 @@
 """The controller is killed at every commit of its journal, before it and after it, and goes on with --resume: a write that has
 happened is not repeated, one that has begun is not forgotten.
 
-    test_journal.py [long]    long: both kills in both modes, and three devices at once
+    test_journal.py [long]    long: both kills in both modes, three devices at once, and eight, three at a time
 
 The devices are sinks (tests/bench/sinks.py): loopback ssh servers that run the real agent on a file.
 """
 
+import hashlib
+import http.server
 import os
 import pathlib
 import signal
@@ -15,6 +17,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -29,6 +32,7 @@ PROGRAM = pathlib.Path(os.environ.get("FLEETFLASH") or HERE.parents[1] / "build/
 PRELOAD = PROGRAM.parent / "tests" / "libkill_commit.so"
 INSIDE = "FLEETFLASH_TEST_INSIDE"
 IMAGE_SIZE, BLOCK = 3 << 20, 65536
+TOKEN = "hush-9d3f"
 
 # Runs an agent and notes when it began and ended, and what the disk was like then.
 AGENT_RUN = """#!/bin/sh
@@ -101,10 +105,10 @@ class Place:
         self.inventory.write_text(
             f"defaults: {{user: root, identity: {directory}/keys/user, host_key: '{fingerprint}', reach: none, "
             f"connect_timeout: 5s}}\ngroups:\n  lab:\n    hosts:\n{hosts}")
-        self.round = 0
+        self.round, self.parallel = 0, "32"
 
-    def run(self, *args, kill=None):
-        environment = dict(os.environ)
+    def run(self, *args, kill=None, env={}):
+        environment = {**os.environ, **env}
         environment.pop("SSH_AUTH_SOCK", None)
         if kill:
             environment.update(LD_PRELOAD=str(PRELOAD), KILL_COMMIT=f"{kill[0]}:{kill[1]}")
@@ -127,7 +131,7 @@ class Place:
         for d in self.devices:
             d.empty_disk()
             d.start()
-        p = self.run("-i", self.inventory, "--yes", "--mode", mode, self.image, kill=(when, number))
+        p = self.run("-i", self.inventory, "--yes", "--mode", mode, "--parallel", self.parallel, self.image, kill=(when, number))
         if p.returncode == 0:
             return False
         check(f"{mode}, killed {when} commit {number}", p.returncode == -signal.SIGKILL, p.stderr)
@@ -148,7 +152,7 @@ class Place:
     def go_on(self, what):
         told = self.compare(what)
         left = len(self.recorded()) > 0
-        p = self.run("--resume")
+        p = self.run("--resume", "--parallel", self.parallel)
         if not left:
             check(f"{what}: nothing was begun", "nothing is left" in p.stderr and not any(d.has_changed() for d in self.devices))
             p = self.run("-i", self.inventory, "--yes", self.image)
@@ -177,6 +181,51 @@ def every_commit(place, mode, when):
     check(f"{mode}: there were {number - 1} commits to be killed {when}", number > 8)
 
 
+class ImageServer(http.server.BaseHTTPRequestHandler):
+    """Gives the image to whoever has the token."""
+
+    def do_GET(self):
+        good = self.path == f"/image?token={TOKEN}"
+        data = self.server.image.read_bytes() if good else b""
+        self.send_response(200 if good else 403)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+def secrets_are_not_kept(place):
+    """What was asked of the image is asked again; a token in its address is not on record."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 8000), ImageServer)
+    server.image = place.image
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address, digest = f"http://127.0.0.1:8000/image?token={TOKEN}", hashlib.sha256(place.image.read_bytes()).hexdigest()
+    place.state = place.dir / "state-secret"
+    for d in place.devices:
+        d.empty_disk()
+        d.start()
+    report = place.dir / "report.json"
+    p = place.run("-i", place.inventory, "--yes", "--json", "--sha256", digest, address, kill=("after", 4))
+    check("an image with a token: killed", p.returncode == -signal.SIGKILL, p.stdout + p.stderr)
+    told = p.stdout + p.stderr
+    p = place.run("--resume")
+    check("the token is not known any more", p.returncode == 2 and "FLEETFLASH_IMAGE" in p.stderr and "/image, had" in p.stderr, p.stderr)
+    server.image = place.dir / "other"
+    server.image.write_bytes(place.image.read_bytes()[:-BLOCK] + bytes(BLOCK))
+    p = place.run("--resume", "--no-cache", env={"FLEETFLASH_IMAGE": address})
+    check("another image is not the one that was asked for", p.returncode == 2 and "sha256" in p.stderr, p.stderr)
+    server.image = place.image
+    p = place.run("--resume", "--json", "--report", report, env={"FLEETFLASH_IMAGE": address})
+    check("given again it goes on", p.returncode == 0 and all(d.is_image() for d in place.devices), p.stderr)
+    told += p.stdout + p.stderr + report.read_text()
+    check("the token is nowhere", TOKEN not in told and "127.0.0.1:8000/image" in told and
+          not any(TOKEN.encode() in f.read_bytes() for f in place.state.rglob("*") if f.is_file()))
+    place.end()
+    server.shutdown()
+
+
 def enter_namespaces():
     """A network and processes of its own; nothing outlives this one."""
     if INSIDE in os.environ:
@@ -194,9 +243,14 @@ def main():
     kills = [(m, w) for m in ("stage", "stream") for w in ("before", "after")] if long else \
         [("stage", "before"), ("stream", "after")]
     with tempfile.TemporaryDirectory(prefix="fleetflash-journal-", dir="/var/tmp") as directory:
-        for count in (1, 3) if long else (1,):
+        for count in (1, 3, 8) if long else (1,):
             (pathlib.Path(directory) / str(count)).mkdir()
             place = Place(pathlib.Path(directory) / str(count), count)
+            if count == 8:
+                place.parallel = "3"  # they are in different states
+                kills = [("stream", "before")]
+            if count == 1:
+                secrets_are_not_kept(place)
             for mode, when in kills:
                 every_commit(place, mode, when)
 
