@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Of a disk that takes seconds for a commit; each is some 300 bytes of text. */
-#define EVENTS_MAX 8192u
+#define EVENTS_MAX 4096u
 
 void journal_note_event(struct journal *journal, const char *run, const char *target,
                         const char *event, const char *text)
