@@ -103,6 +103,24 @@ def test_usage(lab, image, boot_ids):
     untouched(small, boot_ids[small.name], None)
 
 
+def test_state(lab, image, boot_ids):
+    """A journal that is damaged, or cannot be written: 2, and nothing is touched."""
+    inventory, xz, small = write_inventory(lab, image), lab.image("busybox", "mbr", "new"), lab.devices[1]
+    damaged, full, file, readonly = (lab.dir / n for n in ("damaged", "full", "file", "readonly"))
+    damaged.mkdir()
+    readonly.mkdir()
+    (damaged / "journal.sqlite").write_bytes(b"SQLite format 3\0" + os.urandom(8000))
+    file.touch()
+    full.symlink_to("/dev/full")
+    mount = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o ro none "$0" && exec "$@"', readonly]
+    for place, word in ((damaged, "journal.sqlite"), (file, "--state-dir"), (full, "--state-dir"), (readonly, "--state-dir")):
+        argv = [lab.fleetflash_argv()[0], "--state-dir", place, "-i", inventory, "-l", "small", "--yes", xz]
+        p = lab.run([*(mount if place == readonly else []), *argv], text=True, capture_output=True, timeout=100)
+        check(f"exit code 2 for {place.name} state: {p.stderr.strip().splitlines()[-1:]}", p.returncode == 2 and word in p.stderr
+              and "small: " not in p.stderr, f"{p.returncode}\n{p.stderr}")
+    untouched(small, boot_ids[small.name], None)
+
+
 def test_untrusted(lab, image, boot_ids):
     """Nobody vouches for the new host key: not without the user's word."""
     refused = lab.devices[1]
@@ -165,7 +183,7 @@ def main():
         lab.boot_all()
         boot_ids = {d.name: d.boot_id() for d in lab.devices}
         image = padded_image(lab)
-        for test in (test_usage, test_untrusted, test_halt, test_held, test_mixed):
+        for test in (test_usage, test_state, test_untrusted, test_halt, test_held, test_mixed):
             test(lab, image, boot_ids)
 
 
