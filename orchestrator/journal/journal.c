@@ -302,22 +302,29 @@ int journal_begin_run(struct journal *journal, const struct journal_run *run, st
     return statement_run(journal, row) == 0 ? 0 : journal_fail(journal, err, "cannot be written");
 }
 
+static int journal_refuse_damaged(const struct journal *journal, struct error *err)
+{
+    journal_fail(journal, err, "is damaged");
+    return error_remedy(err, "move it away; devices in the middle of a flash need it for "
+                             "--resume");
+}
+
 /* A new file gets the schema, an older one is brought up to it; one of a newer version, or damaged,
  * is refused before anything runs. */
 static int journal_prepare(struct journal *journal, struct error *err)
 {
     if (journal_execute(journal, "PRAGMA busy_timeout=5000; PRAGMA journal_mode=WAL;"
                                  "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON") != 0)
-        return journal_fail(journal, err, "cannot be used");
+        return sqlite3_errcode(journal->db) == SQLITE_NOTADB ||
+                       sqlite3_errcode(journal->db) == SQLITE_CORRUPT
+                   ? journal_refuse_damaged(journal, err)
+                   : journal_fail(journal, err, "cannot be used");
     sqlite3_stmt *check = statement_new(journal, "PRAGMA quick_check(1)");
     bool sound = check != NULL && sqlite3_step(check) == SQLITE_ROW &&
                  strcmp((const char *)sqlite3_column_text(check, 0), "ok") == 0;
     sqlite3_finalize(check);
-    if (!sound) {
-        journal_fail(journal, err, "is damaged");
-        return error_remedy(err, "move it away; devices in the middle of a flash need it for "
-                                 "--resume");
-    }
+    if (!sound)
+        return journal_refuse_damaged(journal, err);
     if (journal_execute(journal, "BEGIN IMMEDIATE") != 0)
         return journal_fail(journal, err, "cannot be written");
     sqlite3_stmt *version = statement_new(journal, "PRAGMA user_version");

@@ -113,7 +113,7 @@ def test_state(lab, image, boot_ids):
     file.touch()
     full.symlink_to("/dev/full")
     mount = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o ro none "$0" && exec "$@"', readonly]
-    for place, word in ((damaged, "journal.sqlite"), (file, "--state-dir"), (full, "--state-dir"), (readonly, "--state-dir")):
+    for place, word in ((damaged, "is damaged"), (file, "--state-dir"), (full, "--state-dir"), (readonly, "--state-dir")):
         argv = [lab.fleetflash_argv()[0], "--state-dir", place, "-i", inventory, "-l", "small", "--yes", xz]
         p = lab.run([*(mount if place == readonly else []), *argv], text=True, capture_output=True, timeout=100)
         check(f"exit code 2 for {place.name} state: {p.stderr.strip().splitlines()[-1:]}", p.returncode == 2 and word in p.stderr

@@ -217,9 +217,32 @@ static void a_damaged_or_foreign_journal_is_refused(void **state)
     assert_null(journal_open(&place.loop, place.dir, &err));
     assert_int_equal(err.cls, ERROR_IO);
     assert_non_null(strstr(err.text, place.file));
-    assert_string_not_equal(err.remedy, "");
+    assert_non_null(strstr(err.text, "is damaged"));
+    assert_non_null(strstr(err.remedy, "move it away"));
     assert_null(journal_open(&place.loop, "/proc/none", &err));
     assert_int_equal(err.cls, ERROR_IO);
+    place_close(&place);
+}
+
+/* One page of a journal that was sound is not what was written. */
+static void a_journal_with_a_damaged_page_is_refused(void **state)
+{
+    (void)state;
+    struct place place;
+    place_open(&place);
+    struct journal *journal = journal_there(&place);
+    begin(journal, "run-1", 1000);
+    journal_close(journal);
+    uv_run(&place.loop, UV_RUN_DEFAULT);
+    char page[4096];
+    memset(page, 0xaa, sizeof page);
+    FILE *file = fopen(place.file, "r+b");
+    assert_int_equal(fseek(file, 2 * (long)sizeof page, SEEK_SET), 0);
+    assert_int_equal(fwrite(page, sizeof page, 1, file), 1);
+    fclose(file);
+    struct error err = {0};
+    assert_null(journal_open(&place.loop, place.dir, &err));
+    assert_non_null(strstr(err.text, "is damaged"));
     place_close(&place);
 }
 
@@ -370,6 +393,7 @@ int main(void)
         cmocka_unit_test(the_latest_run_with_something_left_is_found),
         cmocka_unit_test(what_was_promised_survives_sigkill),
         cmocka_unit_test(a_damaged_or_foreign_journal_is_refused),
+        cmocka_unit_test(a_journal_with_a_damaged_page_is_refused),
         cmocka_unit_test(what_a_device_was_flashed_with_is_known_until_it_is_written_to),
         cmocka_unit_test(an_older_journal_is_brought_up_to_date),
         cmocka_unit_test(a_newer_journal_is_refused_and_left_as_it_is),
