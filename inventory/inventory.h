@@ -80,6 +80,21 @@ struct reset_spec {
     struct position at;
 };
 
+enum netboot_layout {
+    NETBOOT_SHIFTED, /* behind the boot loader's partition, which stays */
+    NETBOOT_DISK,    /* the whole disk: the boot loader lives elsewhere */
+};
+
+/* How the boot loader of a device is served. */
+struct netboot_spec {
+    enum netboot_layout layout;
+    const char *server; /* address to bind, NULL: the one from which the device is reached */
+    bool is_dhcp;       /* else the boot loader has the address `host` */
+    unsigned port;
+    uint64_t part_size; /* bytes */
+    uint64_t timeout;   /* ms from the reset until it asks */
+};
+
 /* One device, everything inherited and resolved. */
 struct target_spec {
     const char *name;
@@ -100,6 +115,7 @@ struct target_spec {
     struct services_spec services;
     const char *mac; /* canonical aa:bb:cc:dd:ee:ff, NULL */
     struct reset_spec reset;
+    struct netboot_spec netboot;
     enum inventory_recovery recovery;
     struct position at;
 };

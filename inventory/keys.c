@@ -68,6 +68,8 @@ static const struct key keys[] = {
      .help = "MAC address by which its boot loader asks for files"},
     {"reset", TYPE_MAP, LEVEL_ANY, .fallback = "none",
      .help = "how it is reset"},
+    {"netboot", TYPE_MAP, LEVEL_ANY, .fallback = "none",
+     .help = "how its boot loader is served"},
     {"recovery", TYPE_CHOICE, LEVEL_ANY, "none|netboot", "none", TARGET(recovery),
      .help = "what is tried when it does not come back"},
 
@@ -94,6 +96,19 @@ static const struct key keys[] = {
      .help = "how long the line is active"},
     {"command", TYPE_COMMAND, LEVEL_RESET, .fallback = "none", TARGET(reset.command),
      .help = "run on the controller, instead of chip and line"},
+
+    {"layout", TYPE_CHOICE, LEVEL_NETBOOT, "shifted|disk", "shifted", TARGET(netboot.layout),
+     .help = "where the image goes: behind the boot loader's partition, or over the whole disk"},
+    {"server", TYPE_ADDRESS, LEVEL_NETBOOT, .fallback = "the one towards it", TARGET(netboot.server),
+     .help = "the controller's address that boot loaders ask"},
+    {"address", TYPE_CHOICE, LEVEL_NETBOOT, "static|dhcp", "static", TARGET(netboot.is_dhcp),
+     .help = "whether its boot loader has the host's address or gets one"},
+    {"port", TYPE_NUMBER, LEVEL_NETBOOT, "1…65535", "69", TARGET(netboot.port),
+     .help = "port of the controller's TFTP server"},
+    {"part_size", TYPE_SIZE, LEVEL_NETBOOT, "1M…4G", "750M", TARGET(netboot.part_size),
+     .help = "of the pieces that the boot loader fetches, which must fit into the device's memory"},
+    {"timeout", TYPE_DURATION, LEVEL_NETBOOT, "5s…1h", "2m", TARGET(netboot.timeout),
+     .help = "from the reset until its boot loader asks for the image"},
 
     {"policy", TYPE_NAME, LEVEL_SERVICES, .fallback = "inherited",
      .help = "the policy's name; all other keys are its parameters"},
@@ -139,6 +154,7 @@ static const struct {
     {LEVEL_ROLLOUT, "rollout", "rollout"},
     {LEVEL_WAVE, "wave", "a wave"},
     {LEVEL_NOTIFY, "notify", "notify"},
+    {LEVEL_NETBOOT, "netboot", "netboot"},
 };
 
 const struct key *keys_all(size_t *count)
@@ -178,7 +194,7 @@ char *keys_type_text(const struct key *key, char *out, size_t out_size)
         [TYPE_USER] = "user name", [TYPE_NUMBER] = "number", [TYPE_DURATION] = "duration",
         [TYPE_CHOICE] = NULL,      [TYPE_HOSTKEY] = NULL,    [TYPE_DEVICE] = "device",
         [TYPE_MAC] = "MAC",        [TYPE_LIMIT] = "N or N%", [TYPE_WINDOW] = "HH:MM-HH:MM",
-        [TYPE_NAMES] = "names",    [TYPE_LIST] = "list",
+        [TYPE_NAMES] = "names",    [TYPE_LIST] = "list",     [TYPE_SIZE] = "size",
     };
     const char *name = names[key->type];
     snprintf(out, out_size, "%s%s%s", name == NULL ? "" : name,

@@ -17,6 +17,7 @@ enum key_type {
     TYPE_USER,
     TYPE_NUMBER,   /* unsigned; range "1…65535" */
     TYPE_DURATION, /* uint64_t milliseconds; range "1s…1h" */
+    TYPE_SIZE,     /* uint64_t bytes; range "1M…4G" */
     TYPE_CHOICE,   /* bool or enum: the place in range "a|b|c" */
     TYPE_HOSTKEY,  /* struct hostkey_spec; range like a choice's */
     TYPE_DEVICE,
@@ -41,6 +42,7 @@ enum key_level {
     LEVEL_ROLLOUT = 1 << 8,
     LEVEL_WAVE = 1 << 9,
     LEVEL_NOTIFY = 1 << 10,
+    LEVEL_NETBOOT = 1 << 11,
 };
 #define LEVEL_ANY (LEVEL_DEFAULTS | LEVEL_VARS | LEVEL_HOST)
 
@@ -52,9 +54,10 @@ struct key {
     const char *value;    /* the default as it would be written, NULL: none … */
     const char *fallback; /* … and then what holds instead, in words; NULL: the key is required */
     bool is_numbered;     /* takes a range like 10.0.0.[12:34] where the host's name has one */
-    size_t offset, size; /* of the member that it fills: of struct target_spec (also below after and
-                            reset), struct wave_spec or struct notify_spec; size 0: none */
-    const char *help;    /* one line, no full stop */
+    size_t offset,
+        size;         /* of the member that it fills: of struct target_spec (also below after,
+                         reset and netboot), struct wave_spec or struct notify_spec; size 0: none */
+    const char *help; /* one line, no full stop */
 };
 
 /* What `notify` says. */

@@ -116,12 +116,14 @@ static bool has_key(const struct settings *settings, const char *name)
     return settings_state(settings, LEVEL_RESET, name) != SETTING_UNSET;
 }
 
-/* `after` and `reset`: their keys are settings like all others. */
+/* `after`, `reset` and `netboot`: their keys are settings like all others. */
 static void read_submap(const struct reading *reading, const struct key *key,
                         const struct yaml_node *node)
 {
     struct reading inner = *reading;
-    inner.level = strcmp(key->name, "after") == 0 ? LEVEL_AFTER : LEVEL_RESET;
+    inner.level = strcmp(key->name, "after") == 0   ? LEVEL_AFTER
+                  : strcmp(key->name, "reset") == 0 ? LEVEL_RESET
+                                                    : LEVEL_NETBOOT;
     read_map(&inner, node);
     if (inner.level == LEVEL_RESET && !reading->only_numbered && has_key(reading->out, "command") &&
         (has_key(reading->out, "chip") || has_key(reading->out, "line")))
@@ -188,7 +190,8 @@ void settings_renumber(const struct context *context, const struct yaml_node *ma
 
 static bool is_target_key(const struct key *key)
 {
-    return key->size > 0 && (key->levels & (LEVEL_ANY | LEVEL_AFTER | LEVEL_RESET)) != 0;
+    return key->size > 0 &&
+           (key->levels & (LEVEL_ANY | LEVEL_AFTER | LEVEL_RESET | LEVEL_NETBOOT)) != 0;
 }
 
 void settings_builtin(const struct context *context, struct settings *out)
@@ -207,13 +210,15 @@ static void copy_member(struct settings *to, const struct settings *from, const 
     memcpy((char *)&to->spec + key->offset, (const char *)&from->spec + key->offset, key->size);
 }
 
-/* The mapping that a key of `after` or `reset` stands in, or NULL. */
+/* The mapping that a key of `after`, `reset` or `netboot` stands in, or NULL. */
 static const struct key *parent(const struct key *key)
 {
     if ((key->levels & LEVEL_AFTER) != 0)
         return keys_find(LEVEL_HOST, "after");
     if ((key->levels & LEVEL_RESET) != 0)
         return keys_find(LEVEL_HOST, "reset");
+    if ((key->levels & LEVEL_NETBOOT) != 0)
+        return keys_find(LEVEL_HOST, "netboot");
     return NULL;
 }
 

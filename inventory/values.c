@@ -135,6 +135,25 @@ static int read_duration(const struct reading *reading)
     return 0;
 }
 
+static int read_size(const struct reading *reading)
+{
+    char first[16];
+    snprintf(first, sizeof first, "%.*s",
+             (int)(strstr(reading->key->range, ELLIPSIS) - reading->key->range),
+             reading->key->range);
+    uint64_t value, least = 0, most = 0;
+    units_parse_size(first, &least);
+    units_parse_size(range_end(reading->key), &most);
+    if (units_parse_size(reading->text, &value) != 0)
+        return COMPLAIN(reading, "%s must be a size like 512K, 64M or 1G, not '%s'",
+                        reading->key->name, reading->text);
+    if (value < least || value > most)
+        return COMPLAIN(reading, "%s must be %s, not %s", reading->key->name, reading->key->range,
+                        reading->text);
+    memcpy(reading->member, &value, sizeof value);
+    return 0;
+}
+
 /* --- choices ------------------------------------------------------------------------------ */
 
 #define CHOICES_MAX 8
@@ -347,11 +366,11 @@ int value_read(const struct context *context, const struct key *key, const char 
                struct position at, void *base)
 {
     static int (*const readers[TYPE_COUNT])(const struct reading *) = {
-        [TYPE_TEXT] = read_text,       [TYPE_COMMAND] = read_command,   [TYPE_FILE] = read_text,
-        [TYPE_NAME] = read_name,       [TYPE_ADDRESS] = read_address,   [TYPE_USER] = read_user,
-        [TYPE_NUMBER] = read_number,   [TYPE_DURATION] = read_duration, [TYPE_CHOICE] = read_choice,
-        [TYPE_HOSTKEY] = read_hostkey, [TYPE_DEVICE] = read_device,     [TYPE_MAC] = read_mac,
-        [TYPE_LIMIT] = read_limit,     [TYPE_WINDOW] = read_window,
+        [TYPE_TEXT] = read_text,     [TYPE_COMMAND] = read_command,   [TYPE_FILE] = read_text,
+        [TYPE_NAME] = read_name,     [TYPE_ADDRESS] = read_address,   [TYPE_USER] = read_user,
+        [TYPE_NUMBER] = read_number, [TYPE_DURATION] = read_duration, [TYPE_SIZE] = read_size,
+        [TYPE_CHOICE] = read_choice, [TYPE_HOSTKEY] = read_hostkey,   [TYPE_DEVICE] = read_device,
+        [TYPE_MAC] = read_mac,       [TYPE_LIMIT] = read_limit,       [TYPE_WINDOW] = read_window,
     };
     struct reading reading = {context, key, text, at, (char *)base + key->offset, base};
     return readers[key->type](&reading);

@@ -79,9 +79,17 @@ static size_t refuse_unsupported(const struct options *options, const struct inv
         const struct target_spec *spec = &inventory->targets[i];
         if (!selected[i])
             continue;
-        if (!options->mode_given && spec->mode == INVENTORY_NETBOOT)
+        bool netboot = options->mode_given ? options->mode == INVENTORY_NETBOOT
+                                           : spec->mode == INVENTORY_NETBOOT;
+        if (netboot && spec->mac == NULL)
             diagnostics_add(&mistakes, inventory->file, spec->at,
-                            "%s: this version does not know the mode netboot", spec->name);
+                            "'%s' needs its 'mac' to be flashed by its boot loader", spec->name);
+        if ((netboot || spec->recovery == RECOVERY_NETBOOT) &&
+            spec->netboot.layout == NETBOOT_SHIFTED)
+            diagnostics_add(&mistakes, inventory->file, spec->at,
+                            "%s: its boot loader would be overwritten; this version can leave none "
+                            "on the disk (where it lives elsewhere, write netboot: {layout: disk})",
+                            spec->name);
     }
     for (size_t i = 0; i < mistakes.count; i++)
         fprintf(stderr, "%s\n", mistakes.texts[i]);
@@ -115,9 +123,10 @@ static enum flash_mode mode_of(const struct options *options, const struct earli
         return MODE_AUTO;
     if (!options->mode_given)
         return (enum flash_mode)earlier->run.mode;
-    return options->mode == INVENTORY_STAGE    ? MODE_STAGE
-           : options->mode == INVENTORY_STREAM ? MODE_STREAM
-                                               : MODE_AUTO;
+    return options->mode == INVENTORY_STAGE     ? MODE_STAGE
+           : options->mode == INVENTORY_STREAM  ? MODE_STREAM
+           : options->mode == INVENTORY_NETBOOT ? MODE_NETBOOT
+                                                : MODE_AUTO;
 }
 
 static const char *text_or_null(const char *text)
@@ -179,19 +188,9 @@ static int run_with(const struct options *options, const struct earlier *earlier
     return run != NULL ? code : complain(&err);
 }
 
-/* What would be believed to protect or to work, and is not there yet. */
-static int refuse_options(const struct options *options, struct error *err)
-{
-    if (options->mode_given && options->mode == INVENTORY_NETBOOT)
-        return error_set(err, ERROR_USAGE, "this version does not know --mode netboot");
-    return 0;
-}
-
 /* Where to ask and how to report is settled before anything begins. */
 static int check_surroundings(const struct options *options, struct error *err)
 {
-    if (refuse_options(options, err) != 0)
-        return -1;
     for (size_t i = 0; i < options->report_count; i++) {
         if (report_check_writable(options->reports[i].path, err) != 0)
             return -1;

@@ -36,6 +36,7 @@ fleetflash_lab_test(nightly TIMEOUT 600)
 fleetflash_lab_test(reset TIMEOUT 900)
 fleetflash_lab_test(local TIMEOUT 400)
 fleetflash_lab_test(tftp TIMEOUT 600)
+fleetflash_lab_test(netboot TIMEOUT 900)
 fleetflash_lab_test(terminal TIMEOUT 300 LABELS sanitized)
 
 # The benchmark's short form: no figures, only that it runs and that all disks are right.

@@ -126,6 +126,7 @@ enum flash_mode {
     MODE_STAGE,
     MODE_STREAM,
     MODE_UNCHANGED, /* only in MODE: nothing differs */
+    MODE_NETBOOT,   /* never in a frame: the controller's own, there is no agent */
 };
 
 /* What became of the old system when the agent gives up (FAIL). */

@@ -78,6 +78,15 @@ static json_t *reset_json(const struct reset_spec *reset)
                      reset->active_low ? "low" : "high", "hold", seconds(reset->hold));
 }
 
+static json_t *netboot_json(const struct netboot_spec *netboot)
+{
+    return json_pack("{s:s, s:s?, s:s, s:i, s:I, s:f}", "layout",
+                     netboot->layout == NETBOOT_DISK ? "disk" : "shifted", "server",
+                     netboot->server, "address", netboot->is_dhcp ? "dhcp" : "static", "port",
+                     (int)netboot->port, "part_size", (json_int_t)netboot->part_size, "timeout",
+                     seconds(netboot->timeout));
+}
+
 static json_t *wave_number_json(const struct inventory *inventory, size_t index)
 {
     int wave = inventory_wave_of(inventory, index);
@@ -100,12 +109,12 @@ static json_t *target_json(const struct inventory *inventory, size_t index, cons
         "if_used", if_used[target->if_used], "reach", reaches[target->reach], "health",
         target->health);
     json_t *rest = json_pack(
-        "{s:f, s:f, s:f, s:i, s:o?, s:o?, s:s?, s:o?, s:s, s:o?, s:i}", "connect_timeout",
+        "{s:f, s:f, s:f, s:i, s:o?, s:o?, s:s?, s:o?, s:o, s:s, s:o?, s:i}", "connect_timeout",
         seconds(target->connect_timeout), "transfer_timeout", seconds(target->transfer_timeout),
         "reboot_timeout", seconds(target->reboot_timeout), "retries", (int)target->retries, "after",
         after_json(&target->after), "services", services_json(&target->services), "mac",
-        target->mac, "reset", reset_json(&target->reset), "recovery",
-        target->recovery == RECOVERY_NETBOOT ? "netboot" : "none", "wave",
+        target->mac, "reset", reset_json(&target->reset), "netboot", netboot_json(&target->netboot),
+        "recovery", target->recovery == RECOVERY_NETBOOT ? "netboot" : "none", "wave",
         wave_number_json(inventory, index), "line", (int)target->at.line);
     if (basis != NULL && rest != NULL)
         json_object_update(basis, rest);

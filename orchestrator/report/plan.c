@@ -187,10 +187,15 @@ static void put_common(const struct plan *plan, size_t first)
     char size[32];
     const struct target_facts *facts = &plan->run->targets[first]->facts;
     const struct plan_extra *extra = &plan->extras[first];
-    put(plan, COLOUR_NONE, "disk", "%s, %s%s%s", facts->disk,
-        units_format_size(facts->disk_size, size, sizeof size),
-        facts->disk_model[0] != '\0' ? ", " : "", facts->disk_model);
-    put_partitions(plan, facts);
+    if (facts->disk_size != 0) {
+        put(plan, COLOUR_NONE, "disk", "%s, %s%s%s", facts->disk,
+            units_format_size(facts->disk_size, size, sizeof size),
+            facts->disk_model[0] != '\0' ? ", " : "", facts->disk_model);
+        put_partitions(plan, facts);
+    } else { /* netboot: nobody is asked */
+        put(plan, COLOUR_NONE, "disk", "%s", facts->disk);
+        put(plan, COLOUR_YELLOW, "erases", "%s", "all of it, whatever there is");
+    }
     if (extra->mode != NULL)
         put(plan, COLOUR_NONE, "mode", "%s", extra->mode);
     put(plan, COLOUR_NONE, "stops", "%s",

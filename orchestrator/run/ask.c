@@ -92,8 +92,8 @@ static void mode_text(const struct run *run, const struct target_status *status,
 /* What the plan can tell already: the target would be refused. 0 or -1. */
 static int plan_judge(const struct run *run, const struct target_status *status, struct error *err)
 {
-    if (run->view.store == NULL || !status->facts.known)
-        return 0;
+    if (run->view.store == NULL || !status->facts.known || status->mode == MODE_NETBOOT)
+        return target_is_local(&run->env, status->spec) ? 0 : target_can_look(status->spec, err);
     if (target_is_local(&run->env, status->spec))
         return target_image_fits(status, run->view.store, err) != 0
                    ? -1
@@ -162,7 +162,10 @@ static void texts_fill(const struct run *run, const struct target_status *status
                  user != NULL ? user : "", user != NULL ? "@" : "",
                  spec->after.host != NULL ? spec->after.host : spec->host, port != 0 ? port : 22);
     trust_sentence(run, status, extra->trust, sizeof extra->trust);
-    services_text(&spec->services, extra->services, sizeof extra->services);
+    if (status->mode == MODE_NETBOOT)
+        snprintf(extra->services, sizeof extra->services, "everything: it is reset");
+    else
+        services_text(&spec->services, extra->services, sizeof extra->services);
     warn_reachability(run, status, extra);
     struct error err;
     char text[200];

@@ -82,6 +82,7 @@ static void run_ending_callback(uv_timer_t *timer)
     notify_send(run);
     for (size_t i = 0; i < run->count; i++)
         target_free(run->targets[i]);
+    station_free(run->env.station);
     store_close(run->store);
     run->store = NULL;
     link_pool_free(run->env.links);
@@ -335,6 +336,7 @@ static void env_fill(struct run *run)
     run->env = (struct target_env){
         .loop = config->loop,
         .links = link_pool_new(config->loop, HANDSHAKES_MAX),
+        .station = station_new(config->loop),
         .policies = config->policies,
         .files = config->files,
         .run_id = run->id,
@@ -520,6 +522,7 @@ struct run *run_new(const struct run_config *config, struct error *err)
         handle_close((uv_handle_t *)&run->pause);
         handle_close((uv_handle_t *)&run->ending);
         link_pool_free(run->env.links);
+        station_free(run->env.station);
         uv_run(config->loop, UV_RUN_DEFAULT);
         return run_free(run), NULL;
     }

@@ -69,7 +69,7 @@ const char *target_failure_name(enum target_failure failure)
 
 const char *flash_mode_name(enum flash_mode mode)
 {
-    static const char *const names[] = {"auto", "stage", "stream", "unchanged"};
+    static const char *const names[] = {"auto", "stage", "stream", "unchanged", "netboot"};
     return names[mode];
 }
 

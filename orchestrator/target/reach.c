@@ -4,6 +4,7 @@
 #include "target/shell.h"
 
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -259,7 +260,9 @@ static void compare_work(uv_work_t *work)
                   udev_matches(reach, proof, sizeof proof) ||
                   samples_match(reach, proof, sizeof proof);
     if (proven) {
-        snprintf(reach->result.proof, sizeof reach->result.proof, "boot id changed; %s", proof);
+        snprintf(reach->result.proof, sizeof reach->result.proof, "%s; %s",
+                 reach->config.occasion != NULL ? reach->config.occasion : "boot id changed",
+                 proof);
         return;
     }
     error_set(&reach->result.error, ERROR_REFUSED,
@@ -329,6 +332,17 @@ static void script_callback(const struct link_run_result *result, void *arg)
     reach->working = true;
     reach->work.data = reach;
     uv_queue_work(reach->config.loop, &reach->work, compare_work, compare_done_callback);
+}
+
+void reach_choose_samples(struct reach_config *config)
+{
+    uint32_t count = store_info(config->store)->block_count;
+    config->sample_count = 0;
+    for (unsigned tries = 0; tries < 1000 && config->sample_count < TRANSFER_SAMPLES; tries++) {
+        uint32_t index = randombytes_uniform(count);
+        if (store_entry(config->store, index)->wire_size > 0)
+            config->samples[config->sample_count++] = index;
+    }
 }
 
 struct reach *reach_start(struct link *link, const struct reach_config *config,

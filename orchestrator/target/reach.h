@@ -29,6 +29,7 @@ struct reach_config {
     unsigned sample_count;   /* image blocks that this flash wrote, spread over the image */
     uint32_t samples[TRANSFER_SAMPLES];
     bool same_boot; /* the boot must still be boot_id_before, which is all the proof there is */
+    const char *occasion; /* what shows that it booted anew; NULL: "boot id changed" */
     bool still; /* no reboot is meant: does it still run the image? Asks for more than one proof */
 };
 
@@ -47,6 +48,9 @@ struct reach_result {
     char proof[160]; /* "boot id changed; disk signature 0x1234abcd is the image's" */
     struct error error;
 };
+
+/* Fills the samples: blocks of the image that are not zeros, by chance. */
+void reach_choose_samples(struct reach_config *config);
 
 struct reach;
 typedef void (*reach_callback)(const struct reach_result *result, void *arg);

@@ -54,6 +54,8 @@ static const struct step_rule rules[STEP_COUNT] = {
                      target_enter_attach, "the agent does not answer"},
     [STEP_FACTS] = {"probing", STATE_PROBE, TRANSFER_TIMEOUT, FAULT_RETRY, target_enter_facts,
                     "the agent's probe of the device does not end"},
+    [STEP_NETBOOT_PROBE] = {"looking at its reset", STATE_PROBE, NO_TIMEOUT, FAULT_BACKOUT,
+                            target_enter_netboot_probe, NULL},
     [STEP_PROBED] = {"ready", STATE_PROBE, NO_TIMEOUT, FAULT_RETRY, enter_probed, NULL},
     [STEP_KEEP] = {"looking whether it may stay", STATE_PROBE, NO_TIMEOUT, FAULT_RETRY,
                    target_enter_keep, NULL},
@@ -68,6 +70,8 @@ static const struct step_rule rules[STEP_COUNT] = {
                     target_enter_fence, "the fence did not go up in time"},
     [STEP_WRITE] = {"writing", -1, TRANSFER_TIMEOUT, FAULT_WRITE, target_enter_write,
                     "the agent writes no more"},
+    [STEP_NETBOOT] = {"resetting", STATE_TRANSFER, OWN_TIMEOUT, FAULT_LOST, target_enter_netboot,
+                      NULL},
     [STEP_REBOOT] = {"rebooting", STATE_REBOOT, OWN_TIMEOUT, FAULT_LOST, target_enter_reboot, NULL},
     [STEP_AWAY] = {"booting", STATE_REACHABILITY, OWN_TIMEOUT, FAULT_LOST, target_enter_away, NULL},
     [STEP_RETURN] = {"waiting for the new system", STATE_REACHABILITY, NO_TIMEOUT, FAULT_LOST,
@@ -84,7 +88,8 @@ static const struct step_rule rules[STEP_COUNT] = {
  * nothing had happened. */
 static bool step_is_gated(enum target_step step)
 {
-    return step == STEP_DEPLOY || step == STEP_FENCE || step == STEP_WRITE || step == STEP_REBOOT;
+    return step == STEP_DEPLOY || step == STEP_FENCE || step == STEP_WRITE ||
+           step == STEP_NETBOOT || step == STEP_REBOOT;
 }
 
 #define DEPLOY_TIMEOUT_MS (180u * 1000u)
@@ -143,6 +148,8 @@ static void step_timeout_callback(uv_timer_t *timer)
         };
         if (target->step == STEP_UNDO)
             target_undo_fault(target);
+        else if (target->step == STEP_NETBOOT)
+            target_netboot_timeout(target);
         else
             target_set_step(target, next[target->step]);
         return;
@@ -245,6 +252,7 @@ void target_disconnect(struct target *target)
         uv_process_kill(target->ping, SIGKILL);
         target->ping = NULL;
     }
+    target_netboot_end(target);
 }
 
 /* In the destructive part there are more: giving up leaves half a system. */
@@ -307,7 +315,7 @@ static void write_finishes_alone(struct target *target, const struct error *err)
 static void write_given_up(struct target *target, const struct error *err)
 {
     struct error final = *err;
-    if (target->heard && target->phase < PHASE_ERASING_HEAD) {
+    if (target->heard && target->phase < PHASE_ERASING_HEAD && !target->write_told) {
         error_set(&final, err->cls,
                   "%.250s; nothing was written yet, the agent reboots the old "
                   "system by itself",
@@ -419,10 +427,27 @@ static void target_released(struct target *target)
         target_begin(target);
 }
 
+/* What a live flash could not do, its boot loader can: `recovery: netboot`. */
+static void target_recover(struct target *target, const struct error *err)
+{
+    target->recovering = true;
+    target->status.damage = DAMAGE_NONE;
+    target->failure = *err;
+    target_log(target, LOG_WARNING, "%s; it is reset and flashed by its boot loader", err->text);
+    uv_timer_stop(&target->timer);
+    target_disconnect(target);
+    target_set_step(target, STEP_NETBOOT_PROBE);
+}
+
 void target_finish(struct target *target, enum target_outcome outcome, const struct error *err)
 {
     if (target->step == STEP_DONE)
         return;
+    if (outcome == OUTCOME_FAILED && target_can_recover(target)) {
+        struct error copy = err != NULL ? *err : target->status.error;
+        target_recover(target, &copy);
+        return;
+    }
     if (err != NULL)
         target->status.error = *err;
     uv_timer_stop(&target->timer);
@@ -460,7 +485,9 @@ static void target_begin(struct target *target)
         target_set_step(target, STEP_AWAY);
         return;
     }
-    target_set_step(target, STEP_CONNECT);
+    bool netboot = target_is_netboot(target) ||
+                   (target->status.spec->recovery == RECOVERY_NETBOOT && !target->resumed);
+    target_set_step(target, netboot ? STEP_NETBOOT_PROBE : STEP_CONNECT);
 }
 
 void target_probe(struct target *target)
@@ -469,12 +496,17 @@ void target_probe(struct target *target)
         target_begin(target);
 }
 
+static enum target_step step_after_probe(const struct target *target)
+{
+    return target_is_netboot(target) ? STEP_NETBOOT : STEP_KEEP;
+}
+
 static void enter_probed(struct target *target)
 {
     target->tries = 0;
     target->absent = false;
     if (target->go)
-        target_set_step(target, STEP_KEEP);
+        target_set_step(target, step_after_probe(target));
     else
         target->env->probed(target, target->env->arg);
 }
@@ -485,7 +517,7 @@ void target_go(struct target *target)
     if (target->step == STEP_IDLE)
         target_begin(target);
     else if (target->step == STEP_PROBED)
-        target_set_step(target, STEP_KEEP);
+        target_set_step(target, step_after_probe(target));
 }
 
 bool target_is_going(const struct target *target)
@@ -554,6 +586,7 @@ void target_abandon(struct target *target)
         return;
     struct error err;
     target->releasing = false;
+    target->interrupted = true;
     if (target->undoing && target->final_outcome != OUTCOME_NONE) {
         target_finish(target, target->final_outcome, NULL);
         return;
@@ -562,6 +595,10 @@ void target_abandon(struct target *target)
         target->status.damage = DAMAGE_LOST;
         error_set(&err, ERROR_CANCELLED,
                   "left alone after the commit: its agent goes on, and reboots this machine");
+    } else if (target->step == STEP_NETBOOT) {
+        target->status.damage = DAMAGE_INCOMPLETE;
+        error_set(&err, ERROR_CANCELLED, "interrupted while its boot loader was writing");
+        error_remedy(&err, "fleetflash --resume resets it and begins anew");
     } else if (target->write_sent && target->step <= STEP_WRITE) {
         target->status.damage = DAMAGE_INCOMPLETE;
         error_set(&err, ERROR_CANCELLED,

@@ -8,6 +8,7 @@
 #include "inventory.h"
 #include "journal/journal.h"
 #include "link/link.h"
+#include "netboot/station.h"
 #include "policy/policy.h"
 #include "store/store.h"
 #include "target/agent_files.h"
@@ -43,6 +44,7 @@ struct target_env {
     bool local;              /* the command line says mode local */
     uint64_t rate;           /* bytes per second of one target, 0: no limit */
     struct journal *journal; /* NULL: nothing is recorded (--check) */
+    struct station *station; /* what netboot targets share */
     struct store *store;     /* NULL until the image is checked to its last byte */
 
     /* What the run wants to hear. May call target functions. */

@@ -412,6 +412,7 @@ static enum target_step step_for_phase(const struct target *target, enum agent_p
 static void reply_hello(struct target *target, const struct hello_reply *hello)
 {
     target->phase = (enum agent_phase)hello->phase;
+    target->write_told = false;
     target->heard = true;
     agent_session_set_heartbeat(target->session, target->env->loop, PROTOCOL_PING_EVERY);
     if (hello->port != 0)
@@ -572,7 +573,7 @@ void target_enter_write(struct target *target)
         target_back_out(target, OUTCOME_FAILED, &err);
         return;
     }
-    target->write_sent = true;
+    target->write_sent = target->write_told = true;
     agent_session_request(target->session, FRAME_WRITE);
 }
 

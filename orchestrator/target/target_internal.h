@@ -5,6 +5,7 @@
 #define TARGET_TARGET_INTERNAL_H
 
 #include "journal/devices.h"
+#include "reset/reset.h"
 #include "target/agent_session.h"
 #include "target/deploy.h"
 #include "target/reach.h"
@@ -18,14 +19,16 @@ enum target_step {
     STEP_DEPLOY,  /* survey, upload, start */
     STEP_ATTACH,  /* relay up, HELLO answered */
     STEP_FACTS,
-    STEP_PROBED,   /* waits for target_go */
-    STEP_KEEP,     /* may it stay as it is? (if_used) */
-    STEP_BEGIN,    /* manifest sent, the agent decides */
-    STEP_STAGE,    /* blocks go into the agent's memory */
-    STEP_LIFELINE, /* the second way in is tried before it is needed */
-    STEP_POLICY,   /* services stop */
+    STEP_NETBOOT_PROBE, /* is everything there for a flash by its boot loader? */
+    STEP_PROBED,        /* waits for target_go */
+    STEP_KEEP,          /* may it stay as it is? (if_used) */
+    STEP_BEGIN,         /* manifest sent, the agent decides */
+    STEP_STAGE,         /* blocks go into the agent's memory */
+    STEP_LIFELINE,      /* the second way in is tried before it is needed */
+    STEP_POLICY,        /* services stop */
     STEP_FENCE,
     STEP_WRITE,
+    STEP_NETBOOT, /* instead of all from BEGIN to WRITE: reset, served, its report awaited */
     STEP_REBOOT,
     STEP_AWAY,   /* waits a moment for the new system */
     STEP_RETURN, /* ssh to the new system */
@@ -65,6 +68,7 @@ struct target {
     struct transfer_count count;
     enum agent_phase phase;
     bool write_sent;       /* the destructive part may have begun */
+    bool write_told;       /* … by our word, since it last told its phase in HELLO */
     bool via_lifeline;     /* the session runs over the agent's own port */
     bool lifeline_proven;  /* the agent's own port was reached once */
     bool lifeline_refused; /* it was not: only a staged flash goes on */
@@ -93,6 +97,14 @@ struct target {
 
     struct device_record flashed_with; /* with if_used: keep; image_id "": nothing known */
     bool verified;                     /* the disk was read back, or compared, whole */
+
+    bool recovering;      /* the live flash has failed; its boot loader is to mend it */
+    struct error failure; /* … and how */
+    struct tftp_guest *guest;
+    struct parts *parts; /* the station's */
+    struct reset *reset;
+    bool netboot_asked;    /* its boot loader has begun to fetch */
+    uint64_t netboot_sent; /* bytes of transfers that have ended */
 
     struct reach *reach;
     uint64_t reboot_deadline; /* loop time */
@@ -168,6 +180,16 @@ void target_keep_look_up(struct target *target);
 void target_enter_keep(struct target *target);
 /* By which a device is known to the journal beside its name: host and port. */
 void target_device_address(const struct target_spec *spec, char *out, size_t size);
+
+/* target_netboot.c */
+bool target_is_netboot(const struct target *target);
+/* A target whose live flash ended badly can still be mended by its boot loader. */
+bool target_can_recover(const struct target *target);
+void target_enter_netboot_probe(struct target *target);
+void target_enter_netboot(struct target *target);
+void target_netboot_timeout(struct target *target);
+/* The board is let in no longer, its reset line let go. */
+void target_netboot_end(struct target *target);
 
 /* target_policy.c */
 void target_enter_policy(struct target *target);

@@ -8,13 +8,29 @@
 #include <string.h>
 
 static const char *const step_names[STEP_COUNT] = {
-    [STEP_IDLE] = "idle",       [STEP_BACKOFF] = "backoff",   [STEP_CONNECT] = "connect",
-    [STEP_DEPLOY] = "deploy",   [STEP_ATTACH] = "attach",     [STEP_FACTS] = "facts",
-    [STEP_PROBED] = "probed",   [STEP_KEEP] = "keep",         [STEP_BEGIN] = "begin",
-    [STEP_STAGE] = "stage",     [STEP_LIFELINE] = "lifeline", [STEP_POLICY] = "policy",
-    [STEP_FENCE] = "fence",     [STEP_WRITE] = "write",       [STEP_REBOOT] = "reboot",
-    [STEP_AWAY] = "away",       [STEP_RETURN] = "return",     [STEP_PROVE] = "prove",
-    [STEP_WELCOME] = "welcome", [STEP_UNDO] = "undo",         [STEP_DONE] = "done",
+    [STEP_IDLE] = "idle",
+    [STEP_BACKOFF] = "backoff",
+    [STEP_CONNECT] = "connect",
+    [STEP_DEPLOY] = "deploy",
+    [STEP_ATTACH] = "attach",
+    [STEP_FACTS] = "facts",
+    [STEP_PROBED] = "probed",
+    [STEP_KEEP] = "keep",
+    [STEP_BEGIN] = "begin",
+    [STEP_STAGE] = "stage",
+    [STEP_LIFELINE] = "lifeline",
+    [STEP_POLICY] = "policy",
+    [STEP_FENCE] = "fence",
+    [STEP_WRITE] = "write",
+    [STEP_REBOOT] = "reboot",
+    [STEP_AWAY] = "away",
+    [STEP_RETURN] = "return",
+    [STEP_PROVE] = "prove",
+    [STEP_NETBOOT_PROBE] = "netboot-probe",
+    [STEP_NETBOOT] = "netboot",
+    [STEP_WELCOME] = "welcome",
+    [STEP_UNDO] = "undo",
+    [STEP_DONE] = "done",
 };
 
 static void record_fill(const struct target *target, struct journal_target *record)
@@ -74,6 +90,8 @@ void target_resume(struct target *target, const struct journal_target *record)
     if (target_soak_resume(target, record))
         return;
     target->deploys = record->deploys;
+    bool netboot = strcmp(record->step, "netboot") == 0;
+    target->recovering = netboot && target_wanted_mode(target->env, status->spec) != MODE_NETBOOT;
     if (!record->has_key)
         return;
     status->reached = true;

@@ -49,17 +49,6 @@ static const char *record_objection(const struct target *target)
     return NULL;
 }
 
-/* Blocks of the image that are not zeros, by chance. */
-static void choose_samples(const struct store *store, struct reach_config *config)
-{
-    uint32_t count = store_info(store)->block_count;
-    for (unsigned tries = 0; tries < 1000 && config->sample_count < TRANSFER_SAMPLES; tries++) {
-        uint32_t index = randombytes_uniform(count);
-        if (store_entry(store, index)->wire_size > 0)
-            config->samples[config->sample_count++] = index;
-    }
-}
-
 static void keep_callback(const struct reach_result *result, void *arg)
 {
     struct target *target = arg;
@@ -101,7 +90,7 @@ void target_enter_keep(struct target *target)
         .timeout = spec->transfer_timeout,
         .health_timeout = spec->transfer_timeout,
     };
-    choose_samples(target->env->store, &config);
+    reach_choose_samples(&config);
     target->reach = reach_start(target->link, &config, keep_callback, target);
     if (target->reach == NULL)
         target_set_step(target, STEP_BEGIN);

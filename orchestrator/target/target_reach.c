@@ -70,6 +70,8 @@ static void config_after(const struct target *target, struct link_config *config
         break;
     case TRUST_KEEP:
         config->fingerprint = target->status.host_fingerprint;
+        if (config->fingerprint[0] == '\0') /* its old system was never asked */
+            config->hostkey = HOSTKEY_STRICT;
         break;
     case TRUST_IMAGE: /* any of the image's keys: compared in return_up_callback */
     default:
@@ -205,6 +207,12 @@ void target_enter_prove(struct target *target)
     };
     config.sample_count = target->count.sample_count;
     memcpy(config.samples, target->count.samples, sizeof config.samples);
+    if (target_is_netboot(target)) {
+        config.occasion = "reset, and written by its boot loader";
+        if (!target->recovering)
+            config.disk = ""; /* nobody has seen its name */
+        reach_choose_samples(&config);
+    }
     target->reach = reach_start(target->link, &config, prove_callback, target);
     if (target->reach == NULL) {
         error_set(&target->reach_error, ERROR_NETWORK, "the connection was lost at once");

@@ -30,6 +30,8 @@ enum flash_mode target_wanted_mode(const struct target_env *env, const struct ta
         return MODE_STAGE;
     case INVENTORY_STREAM:
         return MODE_STREAM;
+    case INVENTORY_NETBOOT:
+        return MODE_NETBOOT;
     default:
         return MODE_AUTO;
     }

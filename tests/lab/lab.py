@@ -24,6 +24,7 @@ import time
 
 import arm64
 import images
+import netboard
 import network
 import roots
 import volumes
@@ -93,8 +94,8 @@ class Lab:
 
     def device(self, name, **kw):
         """A new device, not yet switched on. See Device for the parameters."""
-        kind = (arm64.Arm64Device if kw.get("kind") == "arm64" else
-                volumes.VolumeDevice if kw.get("stack") in volumes.STACKS else Device)
+        kinds = {"arm64": arm64.Arm64Device, "netboard": netboard.NetBoard}
+        kind = volumes.VolumeDevice if kw.get("stack") in volumes.STACKS else kinds.get(kw.get("kind"), Device)
         d = kind(self, len(self.devices) + 1, name, **kw)
         self.devices.append(d)
         return d

@@ -78,6 +78,7 @@ static const struct {
     {LEVEL_AFTER, "After the flash"},
     {LEVEL_SERVICES, "Services"},
     {LEVEL_RESET, "Reset lines"},
+    {LEVEL_NETBOOT, "Netboot"},
     {LEVEL_ROLLOUT | LEVEL_WAVE, "Rollout"},
     {LEVEL_NOTIFY, "Notification"},
 };

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Flashing through the boot loader, for boards that were prepared for it or do not boot any more:
+ * the board is reset, its boot loader asks our TFTP server for the parts of the image, writes them,
+ * and reports. Nothing runs on the board that we could ask, so what it reports is compared with
+ * what was sent, and the new system is looked for as after any flash.
+ *
+ * | step          | does                                     | goes on by                       |
+ * |---------------|------------------------------------------|----------------------------------|
+ * | NETBOOT_PROBE | opens the server, looks at the reset     | the look, or an error            |
+ * | NETBOOT       | lets the board in, resets it, serves     | its report, an error, the timer: |
+ * |               |                                          | it does not ask, or not go on    |
+ */
+#include "target/target_internal.h"
+
+#include "netboot/station.h"
+#include "reset/reset.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+bool target_is_netboot(const struct target *target)
+{
+    return target->recovering ||
+           target_wanted_mode(target->env, target->status.spec) == MODE_NETBOOT;
+}
+
+bool target_can_recover(const struct target *target)
+{
+    const struct target_spec *spec = target->status.spec;
+    return spec->recovery == RECOVERY_NETBOOT && spec->reset.present && !target->recovering &&
+           !target->interrupted && target->env->store != NULL &&
+           (target->status.damage == DAMAGE_INCOMPLETE || target->status.damage == DAMAGE_LOST);
+}
+
+void target_netboot_end(struct target *target)
+{
+    tftp_guest_dismiss(target->guest);
+    target->guest = NULL;
+    reset_cancel(target->reset);
+    target->reset = NULL;
+}
+
+/* The end of it that is not success. Whether anything was written only the board knows; from its
+ * first request on it counts as half-written. */
+static void netboot_failed(struct target *target, const struct error *err)
+{
+    struct error final = *err;
+    target->status.damage = target->netboot_asked ? DAMAGE_INCOMPLETE : DAMAGE_REBOOTED;
+    if (target->recovering) {
+        target->status.damage = DAMAGE_INCOMPLETE;
+        error_set(&final, err->cls, "%.190s; and by its boot loader: %.190s", target->failure.text,
+                  err->text);
+    }
+    target_netboot_end(target);
+    target_finish(target, OUTCOME_FAILED, &final);
+}
+
+/* --- before --------------------------------------------------------------------------- */
+
+/* Nothing is asked of the board: it may not boot. What the plan tells of it is what is not known.
+ */
+static void assume_facts(struct target *target)
+{
+    struct target_facts *facts = &target->status.facts;
+    if (facts->known)
+        return; /* of the live flash that failed */
+    snprintf(facts->model, sizeof facts->model, "not asked (netboot)");
+    snprintf(facts->disk, sizeof facts->disk, "the one that its boot script names");
+    facts->known = true;
+}
+
+static void probe_failed(struct target *target, const struct error *err)
+{
+    struct error copy = *err;
+    if (target->recovering)
+        netboot_failed(target, &copy);
+    else
+        target_back_out(target, OUTCOME_FAILED, &copy);
+}
+
+static void probe_checked(const struct error *err, void *arg)
+{
+    struct target *target = arg;
+    target->reset = NULL;
+    if (err != NULL) {
+        probe_failed(target, err);
+        return;
+    }
+    if (!target_is_netboot(target)) { /* only its way back was looked at */
+        target_set_step(target, STEP_CONNECT);
+        return;
+    }
+    target->status.mode = MODE_NETBOOT;
+    assume_facts(target);
+    target_set_step(target, target->recovering ? STEP_NETBOOT : STEP_PROBED);
+}
+
+void target_enter_netboot_probe(struct target *target)
+{
+    const struct target_spec *spec = target->status.spec;
+    struct error err;
+    if (station_server(target->env->station, spec, &err) == NULL) {
+        probe_failed(target, &err);
+        return;
+    }
+    if (!spec->reset.present) {
+        probe_checked(NULL, target);
+        return;
+    }
+    target->reset = reset_check(target->env->loop, spec, probe_checked, target);
+    if (target->reset == NULL) {
+        error_set(&err, ERROR_IO, "no memory to look at the reset line");
+        probe_failed(target, &err);
+    }
+}
+
+/* --- serving -------------------------------------------------------------------------- */
+
+void target_netboot_timeout(struct target *target)
+{
+    const struct target_spec *spec = target->status.spec;
+    struct error err;
+    if (!target->netboot_asked) {
+        error_set(&err, ERROR_TIMEOUT,
+                  "its boot loader did not ask for the image within %" PRIu64 " s",
+                  spec->netboot.timeout / 1000);
+        error_remedy(&err,
+                     "look at its console: is there a boot script (docs/netboot.md), does it "
+                     "get an address, is its MAC address %s?",
+                     spec->mac);
+    } else {
+        error_set(&err, ERROR_TIMEOUT, "its boot loader fetches no more, and does not report");
+        error_remedy(&err, "look at its console; it asks again when it is reset");
+    }
+    netboot_failed(target, &err);
+}
+
+static void wait_for(struct target *target, uint64_t milliseconds)
+{
+    target_timer_start(target, milliseconds);
+}
+
+static void guest_asked(struct tftp_guest *guest, const char *address, void *arg)
+{
+    struct target *target = arg;
+    (void)guest;
+    target->netboot_asked = true;
+    target_log(target, LOG_INFO, "its boot loader asks from %s", address);
+    target_set_activity(target, "the boot loader has begun");
+    wait_for(target, target->status.spec->transfer_timeout);
+}
+
+static void guest_progress(struct tftp_guest *guest, unsigned part, uint64_t bytes, int64_t size,
+                           void *arg)
+{
+    struct target *target = arg;
+    (void)guest;
+    struct target_status *status = &target->status;
+    uint64_t offset = parts_offset(target->parts, part);
+    uint32_t block = store_info(target->env->store)->block_size;
+    status->blocks_total = store_info(target->env->store)->block_count;
+    /* of a gzipped part it is not known how much of the image that is */
+    uint64_t done = offset + (size >= 0 ? bytes : 0);
+    status->blocks_done = (uint32_t)(done / block);
+    status->bytes_sent = target->netboot_sent + bytes;
+    target_set_activity(target, "part %u of %u", part + 1, parts_count(target->parts));
+    wait_for(target, status->spec->transfer_timeout);
+}
+
+static void guest_ended(struct tftp_guest *guest, const struct tftp_ended *ended, void *arg)
+{
+    struct target *target = arg;
+    (void)guest;
+    target->netboot_sent += ended->bytes;
+    target->status.bytes_sent = target->netboot_sent;
+    if (ended->err != NULL && ended->err->cls != ERROR_NONE)
+        target_log(target, LOG_WARNING, "%s: %s", ended->name, ended->err->text);
+    else if (ended->part >= 0)
+        target_set_activity(target, "writing part %d of %u", ended->part + 1,
+                            parts_count(target->parts));
+    /* It writes now what it has fetched: as long as one part may take. */
+    wait_for(target, target->status.spec->transfer_timeout);
+}
+
+/* The board says it is done: is it what we sent? */
+static void report_ok(struct target *target, const struct netboot_report *report)
+{
+    uint64_t total = parts_total(target->parts);
+    struct error err;
+    if (report->bytes != total) {
+        error_set(&err, ERROR_PROTOCOL,
+                  "its boot loader reports %" PRIu64 " bytes written, the image has %" PRIu64,
+                  report->bytes, total);
+        error_remedy(&err, "look at its boot script and at its console");
+        netboot_failed(target, &err);
+        return;
+    }
+    target->status.bytes_written = total;
+    target->verified = false; /* nobody read it back but its boot loader */
+    target_netboot_end(target);
+    target->reboot_deadline = uv_now(target->env->loop) + target->status.spec->reboot_timeout;
+    target_set_step(target, STEP_AWAY);
+}
+
+static void guest_reported(struct tftp_guest *guest, const struct netboot_report *report, void *arg)
+{
+    struct target *target = arg;
+    (void)guest;
+    struct error err;
+    target->netboot_asked = true;
+    switch (report->kind) {
+    case REPORT_OK:
+        report_ok(target, report);
+        break;
+    case REPORT_FAILED:
+        error_set(&err, ERROR_IO, "its boot loader gave up after %" PRIu64 " bytes: %s",
+                  report->bytes, report->reason[0] != '\0' ? report->reason : "no reason given");
+        error_remedy(&err, "look at its console; it asks again when it is reset");
+        netboot_failed(target, &err);
+        break;
+    case REPORT_PART:
+        target_set_state(target, STATE_VERIFY);
+        target_set_activity(target, "part %u of %u is written", report->part + 1,
+                            parts_count(target->parts));
+        wait_for(target, target->status.spec->transfer_timeout);
+        break;
+    }
+}
+
+static void guest_refused(struct tftp_guest *guest, const char *address, const char *name,
+                          const char *why, void *arg)
+{
+    struct target *target = arg;
+    (void)guest;
+    struct netboot_name parsed;
+    /* A script that counts the parts by asking has found their end. */
+    bool at_end = netboot_name_parse(name, &parsed) == 0 && parsed.kind == NAME_PART &&
+                  parsed.part == parts_count(target->parts);
+    target_log(target, at_end ? LOG_INFO : LOG_WARNING, "%s asks for %s: %s", address, name, why);
+}
+
+static const struct tftp_guest_events guest_events = {
+    .asked = guest_asked,
+    .progress = guest_progress,
+    .ended = guest_ended,
+    .reported = guest_reported,
+    .refused = guest_refused,
+};
+
+static void reset_done(const struct error *err, void *arg)
+{
+    struct target *target = arg;
+    target->reset = NULL;
+    if (err != NULL) {
+        struct error copy = *err;
+        netboot_failed(target, &copy);
+        return;
+    }
+    if (!target->netboot_asked)
+        target_set_activity(target, "was reset, waiting for its boot loader");
+}
+
+void target_enter_netboot(struct target *target)
+{
+    const struct target_spec *spec = target->status.spec;
+    struct error err;
+    struct tftp_server *server = station_server(target->env->station, spec, &err);
+    target->parts =
+        station_parts(target->env->station, target->env->store, spec->netboot.part_size, &err);
+    struct tftp_admission admission = {
+        .mac = spec->mac,
+        .address = spec->netboot.is_dhcp ? NULL : spec->host,
+        .parts = target->parts,
+        .events = &guest_events,
+        .arg = target,
+    };
+    target->netboot_asked = false;
+    target->netboot_sent = 0;
+    target->status.bytes_skipped = target->status.bytes_written =
+        0; /* of a live flash that failed */
+    if (server != NULL && target->parts != NULL)
+        target->guest = tftp_server_admit(server, &admission, &err);
+    if (target->guest == NULL) {
+        netboot_failed(target, &err);
+        return;
+    }
+    wait_for(target, spec->netboot.timeout);
+    if (!spec->reset.present) {
+        target_log(target, LOG_WARNING, "no reset is known for it: reset it by hand");
+        target_set_activity(target, "waiting for somebody to reset it");
+        return;
+    }
+    char text[160];
+    target_log(target, LOG_INFO, "reset: %s", reset_text(&spec->reset, text, sizeof text));
+    target->reset = reset_start(target->env->loop, spec, reset_done, target);
+    if (target->reset == NULL) {
+        error_set(&err, ERROR_IO, "no memory to reset it");
+        netboot_failed(target, &err);
+    }
+}
