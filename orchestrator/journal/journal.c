@@ -280,13 +280,13 @@ void journal_end_run(struct journal *journal, const char *run, uint64_t ended, i
 
 /* --- opening and closing ------------------------------------------------------------------ */
 
-int journal_begin_run(struct journal *journal, const struct journal_run *run, struct error *err)
+static int write_run(struct journal *journal, const struct journal_run *run)
 {
     sqlite3_stmt *row = statement_new(
         journal, "INSERT INTO runs (id, inventory, image, image_id, started, accept_once, force,"
                  " mode, image_cut, sha256, minisign, keyring) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)");
     if (row == NULL)
-        return journal_fail(journal, err, "cannot be written");
+        return -1;
     bind_text(row, 1, run->id);
     bind_text(row, 2, run->inventory);
     bind_text(row, 3, run->image);
@@ -299,7 +299,23 @@ int journal_begin_run(struct journal *journal, const struct journal_run *run, st
     bind_text(row, 10, run->sha256);
     bind_text(row, 11, run->minisign);
     bind_text(row, 12, run->keyring);
-    return statement_run(journal, row) == 0 ? 0 : journal_fail(journal, err, "cannot be written");
+    return statement_run(journal, row);
+}
+
+int journal_begin_run(struct journal *journal, const struct journal_run *run,
+                      const struct journal_target *targets, size_t count, struct error *err)
+{
+    bool good = journal_execute(journal, "BEGIN IMMEDIATE") == 0 && write_run(journal, run) == 0;
+    for (size_t i = 0; i < count && good; i++) {
+        struct journal_write write = {.kind = JOURNAL_TARGET, .target = targets[i]};
+        snprintf(write.run, sizeof write.run, "%s", run->id);
+        good = write_target(journal, &write) == 0;
+    }
+    if (good && journal_execute(journal, "COMMIT") == 0)
+        return 0;
+    journal_fail(journal, err, "cannot be written"); /* before ROLLBACK has its own message */
+    journal_execute(journal, "ROLLBACK");
+    return -1;
 }
 
 static int journal_refuse_damaged(const struct journal *journal, struct error *err)

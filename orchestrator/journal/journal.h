@@ -74,8 +74,10 @@ struct journal *journal_open(uv_loop_t *loop, const char *state_dir, struct erro
 /* Waits until all is written, closes, frees. The loop must run once more. NULL is allowed. */
 void journal_close(struct journal *journal);
 
-/* Before the loop runs: the run's row is on the disk when this returns. 0 or -1. */
-int journal_begin_run(struct journal *journal, const struct journal_run *run, struct error *err);
+/* Before the loop runs: the run's row and those of all its targets are on the disk when this
+ * returns, or none of them. 0 or -1. */
+int journal_begin_run(struct journal *journal, const struct journal_run *run,
+                      const struct journal_target *targets, size_t count, struct error *err);
 /* Later, without waiting. */
 void journal_note_image(struct journal *journal, const char *run, const char *image_id);
 void journal_end_run(struct journal *journal, const char *run, uint64_t ended, int exit_code);

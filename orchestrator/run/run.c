@@ -441,14 +441,16 @@ static int run_journal_begin(struct run *run, struct error *err)
         path_absolute(run->config.minisign, row.minisign, sizeof row.minisign);
     if (run->config.keyring != NULL)
         path_absolute(run->config.keyring, row.keyring, sizeof row.keyring);
-    if (journal_begin_run(run->config.journal, &row, err) != 0)
-        return -1;
+    struct journal_target *targets = calloc(run->count + 1, sizeof *targets);
+    if (targets == NULL)
+        return error_set(err, ERROR_IO, "out of memory");
     for (size_t i = 0; i < run->count; i++) {
-        struct journal_target target = {.step = "idle", .state = "probe"};
-        snprintf(target.name, sizeof target.name, "%s", run->statuses[i]->spec->name);
-        journal_put(run->config.journal, run->id, &target, NULL, NULL);
+        targets[i] = (struct journal_target){.step = "idle", .state = "probe"};
+        snprintf(targets[i].name, sizeof targets[i].name, "%s", run->statuses[i]->spec->name);
     }
-    return 0;
+    int status = journal_begin_run(run->config.journal, &row, targets, run->count, err);
+    free(targets);
+    return status;
 }
 
 /* Which device each target is, and which have to wait for others. */

@@ -3,7 +3,7 @@
 """The controller is killed at every commit of its journal, before it and after it, and goes on with --resume: a write that has
 happened is not repeated, one that has begun is not forgotten.
 
-    test_journal.py [long]    long: both kills in both modes, three devices at once, and eight, three at a time
+    test_journal.py [long] [8]    8: so many devices; long: both kills in both modes, three devices at once, and eight, three at a time
 
 The devices are sinks (tests/bench/sinks.py): loopback ssh servers that run the real agent on a file.
 """
@@ -240,17 +240,17 @@ def main():
     require()
     enter_namespaces()
     long = "long" in sys.argv
-    kills = [(m, w) for m in ("stage", "stream") for w in ("before", "after")] if long else \
-        [("stage", "before"), ("stream", "after")]
+    counts = [int(a) for a in sys.argv[1:] if a.isdigit()] or ((1, 3, 8) if long else (1,))
+    kills = [(m, w) for m in ("stage", "stream") for w in ("before", "after")] if long else [("stage", "before")]
     with tempfile.TemporaryDirectory(prefix="fleetflash-journal-", dir="/var/tmp") as directory:
-        for count in (1, 3, 8) if long else (1,):
+        for count in counts:
             (pathlib.Path(directory) / str(count)).mkdir()
             place = Place(pathlib.Path(directory) / str(count), count)
+            if count == 1:
+                secrets_are_not_kept(place)
             if count == 8:
                 place.parallel = "3"  # they are in different states
                 kills = [("stream", "before")]
-            if count == 1:
-                secrets_are_not_kept(place)
             for mode, when in kills:
                 every_commit(place, mode, when)
 

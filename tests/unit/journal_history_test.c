@@ -46,7 +46,7 @@ static void begin(const char *id, uint64_t started)
     struct journal_run run = {.inventory = "/i.yaml", .image = "/x.img", .started = started};
     struct error err;
     strcpy(run.id, id);
-    assert_int_equal(journal_begin_run(journal, &run, &err), 0);
+    assert_int_equal(journal_begin_run(journal, &run, NULL, 0, &err), 0);
 }
 
 static void put(const char *run, const char *name, const char *step, const char *outcome)

@@ -62,7 +62,7 @@ static void begin(struct journal *journal, const char *id, uint64_t started)
                               .started = started};
     strcpy(run.id, id);
     struct error err = {0};
-    assert_int_equal(journal_begin_run(journal, &run, &err), 0);
+    assert_int_equal(journal_begin_run(journal, &run, NULL, 0, &err), 0);
 }
 
 static struct journal_target target_at(const char *name, const char *step, const char *outcome)
@@ -221,6 +221,32 @@ static void a_damaged_or_foreign_journal_is_refused(void **state)
     assert_non_null(strstr(err.remedy, "move it away"));
     assert_null(journal_open(&place.loop, "/proc/none", &err));
     assert_int_equal(err.cls, ERROR_IO);
+    place_close(&place);
+}
+
+/* Nobody of a run is forgotten, however early it is killed. */
+static void a_run_begins_with_all_its_targets(void **state)
+{
+    (void)state;
+    struct place place;
+    place_open(&place);
+    struct journal *journal = journal_there(&place);
+    struct journal_run run = {.id = "run-1", .inventory = "/i.yaml", .image = "/x", .started = 1};
+    struct journal_target targets[3] = {{.name = "a", .step = "idle", .state = "probe"},
+                                        {.name = "b", .step = "idle", .state = "probe"},
+                                        {.name = "c", .step = "idle", .state = "probe"}};
+    struct error err = {0};
+    assert_int_equal(journal_begin_run(journal, &run, targets, 3, &err), 0);
+    assert_int_equal(journal_begin_run(journal, &run, targets, 1, &err), -1); /* is there already */
+    assert_non_null(strstr(err.text, "UNIQUE"));
+    struct journal_target *loaded = NULL;
+    size_t count = 0;
+    assert_int_equal(journal_load_targets(journal, "run-1", &loaded, &count, &err), 0);
+    assert_int_equal(count, 3);
+    assert_string_equal(loaded[2].name, "c");
+    assert_string_equal(loaded[2].step, "idle");
+    free(loaded);
+    journal_close(journal);
     place_close(&place);
 }
 
@@ -393,6 +419,7 @@ int main(void)
         cmocka_unit_test(the_latest_run_with_something_left_is_found),
         cmocka_unit_test(what_was_promised_survives_sigkill),
         cmocka_unit_test(a_damaged_or_foreign_journal_is_refused),
+        cmocka_unit_test(a_run_begins_with_all_its_targets),
         cmocka_unit_test(a_journal_with_a_damaged_page_is_refused),
         cmocka_unit_test(what_a_device_was_flashed_with_is_known_until_it_is_written_to),
         cmocka_unit_test(an_older_journal_is_brought_up_to_date),
