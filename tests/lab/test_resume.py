@@ -23,6 +23,7 @@ MOMENTS = {
     "compare": ("transfer", "comparing"), "policy": (None, "stopping services"),
     "fence": (None, "it writes to the disk"), "head": (None, "are silent"), "boot": ("reachability", ""),
 }
+WRITING = "fleetflash: writing"  # on the console
 KILLS = [("stage", "compare"), ("stream", "fence"), ("stream", "head", "two ^C"), ("stage", "head"), ("stage", "boot")]
 CUTS = [("stream", "head"), ("stage", "policy")]
 
@@ -101,16 +102,28 @@ class Rounds:
                 old.unlink()  # room
         self.version = "old" if self.version == "new" else "new"
 
-    def kill_at(self, mode, moment, by="SIGKILL"):
-        what = f"{mode} mode, {by} at {moment}"
-        flasher = Flasher(self.lab, "-i", self.inventory(mode), "--yes", self.image())
-        came = flasher.wait_for(moment)
+    def stop(self, flasher, by, writing):
+        """Ends the controller, by SIGKILL or by two ^C when both devices are being written."""
         if by == "SIGKILL":
             flasher.kill()
-        else:
-            code = flasher.interrupt()
-            check(f"{what}: exit code 130, what becomes of the devices is said", code == 130
-                  and "fleetflash --resume" in flasher.told(), f"{code}\n{flasher.told()}")
+            return
+        end = time.monotonic() + 60
+        while any(d.console_text().count(WRITING) == n for d, n in writing.items()) and time.monotonic() < end:
+            time.sleep(0.1)
+        code = flasher.interrupt()
+        check("exit code 130, and what becomes of the devices is said", code == 130
+              and "fleetflash --resume" in flasher.told(), f"{code}\n{flasher.told()}")
+        for d in writing:
+            d.limit_rate(None)
+
+    def kill_at(self, mode, moment, by="SIGKILL"):
+        what = f"{mode} mode, {by} at {moment}"
+        writing = {d: d.console_text().count(WRITING) for d in self.lab.devices}
+        for d in writing:
+            d.limit_rate(None if by == "SIGKILL" else "8mbit")
+        flasher = Flasher(self.lab, "-i", self.inventory(mode), "--yes", self.image())
+        came = flasher.wait_for(moment)
+        self.stop(flasher, by, writing)
         check(f"{what}: the moment came", came, "".join(flasher.log[-20:]))
         for attempt in range(2):
             again = Flasher(self.lab, "--resume")

@@ -9,6 +9,9 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define MIB (1024u * 1024u)
@@ -65,6 +68,35 @@ static void test_unchanged(void **state)
     image_free(image);
 }
 
+/* A disk that keeps something else than is written: three times more, then it waits for whoever
+ * comes. */
+static void test_write_begun_anew(void **state)
+{
+    const char *extra[] = {"--switch", "corrupt-always=30", NULL};
+    struct driver driver;
+    unsigned count = 0;
+    (void)state;
+    if (getenv("AGENT_RUNNER") != NULL)
+        skip(); /* only the native program has switches */
+    struct image *image = image_new(3 * MIB, 1);
+    disk_file_make(disk, 4 * MIB, NULL, 0, 7);
+    driver_start(&driver, image, disk, extra);
+    driver_introduce(&driver);
+    driver_begin(&driver, MODE_STAGE, BEGIN_FLAG_UNATTENDED);
+    assert_true(driver_until(&driver, FRAME_STAGED));
+    driver_request(&driver, FRAME_FENCE);
+    assert_true(driver_until(&driver, FRAME_FENCED));
+    assert_false(driver_until(&driver, FRAME_WRITTEN));
+    assert_int_equal(driver.fail.code, FAILCODE_IO);
+    assert_int_equal(driver.fail.state, FAIL_INCOMPLETE);
+    for (const char *at = driver.logs; (at = strstr(at, driver.fail.text)) != NULL; at++)
+        count++;
+    assert_int_equal(count, 3);
+    kill(driver.pid, SIGKILL);
+    driver_stop(&driver);
+    image_free(image);
+}
+
 /* ABORT before the fence leaves the disk as it was. */
 static void test_abort(void **state)
 {
@@ -90,6 +122,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nobody_is_needed),
         cmocka_unit_test(test_unchanged),
+        cmocka_unit_test(test_write_begun_anew),
         cmocka_unit_test(test_abort),
     };
     int status = agent_tests_begin(disk, sizeof disk);
