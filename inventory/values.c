@@ -116,42 +116,33 @@ static int read_number(const struct reading *reading)
     return 0;
 }
 
-static int read_duration(const struct reading *reading)
+/* A number with a unit, between the ends of the key's range. */
+static int read_measure(const struct reading *reading,
+                        int (*parse)(const char *text, uint64_t *out), const char *example)
 {
+    const struct key *key = reading->key;
     char first[16];
-    snprintf(first, sizeof first, "%.*s",
-             (int)(strstr(reading->key->range, ELLIPSIS) - reading->key->range),
-             reading->key->range);
+    snprintf(first, sizeof first, "%.*s", (int)(strstr(key->range, ELLIPSIS) - key->range),
+             key->range);
     uint64_t value, least = 0, most = 0;
-    units_parse_duration(first, &least);
-    units_parse_duration(range_end(reading->key), &most);
-    if (units_parse_duration(reading->text, &value) != 0)
-        return COMPLAIN(reading, "%s must be a duration like 90s, 5m or 1h, not '%s'",
-                        reading->key->name, reading->text);
+    parse(first, &least);
+    parse(range_end(key), &most);
+    if (parse(reading->text, &value) != 0)
+        return COMPLAIN(reading, "%s must be %s, not '%s'", key->name, example, reading->text);
     if (value < least || value > most)
-        return COMPLAIN(reading, "%s must be %s, not %s", reading->key->name, reading->key->range,
-                        reading->text);
+        return COMPLAIN(reading, "%s must be %s, not %s", key->name, key->range, reading->text);
     memcpy(reading->member, &value, sizeof value);
     return 0;
 }
 
+static int read_duration(const struct reading *reading)
+{
+    return read_measure(reading, units_parse_duration, "a duration like 90s, 5m or 1h");
+}
+
 static int read_size(const struct reading *reading)
 {
-    char first[16];
-    snprintf(first, sizeof first, "%.*s",
-             (int)(strstr(reading->key->range, ELLIPSIS) - reading->key->range),
-             reading->key->range);
-    uint64_t value, least = 0, most = 0;
-    units_parse_size(first, &least);
-    units_parse_size(range_end(reading->key), &most);
-    if (units_parse_size(reading->text, &value) != 0)
-        return COMPLAIN(reading, "%s must be a size like 512K, 64M or 1G, not '%s'",
-                        reading->key->name, reading->text);
-    if (value < least || value > most)
-        return COMPLAIN(reading, "%s must be %s, not %s", reading->key->name, reading->key->range,
-                        reading->text);
-    memcpy(reading->member, &value, sizeof value);
-    return 0;
+    return read_measure(reading, units_parse_size, "a size like 512K, 64M or 1G");
 }
 
 /* --- choices ------------------------------------------------------------------------------ */

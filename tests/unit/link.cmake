@@ -3,7 +3,7 @@ foreach(part auth failure hostkey route transfer)
   fleetflash_unit_test(link_${part}_test SOURCES link_${part}_test.c link_fixture.c LIBS link_ssh
                        LABELS link TIMEOUT 300)
 endforeach()
-fleetflash_unit_test(link_lifeline_test SOURCES link_lifeline_test.c link_fixture.c
+fleetflash_unit_test(link_lifeline_test SOURCES link_lifeline_test.c lifeline_other.c link_fixture.c
                      LIBS link_ssh protocol PkgConfig::SODIUM LABELS link TIMEOUT 300)
 add_dependencies(link_lifeline_test agent_native)
 set_tests_properties(link_lifeline_test PROPERTIES

@@ -23,12 +23,8 @@ static int group_setup(void **state)
 {
     (void)state;
     place_make(&place);
-    server_start(&openssh, &place, SERVER_OPENSSH, "ed25519", NULL);
-    server_make_known(&openssh, &place);
-    if (dropbear_available()) {
-        server_start(&dropbear, &place, SERVER_DROPBEAR, "ed25519", NULL);
-        server_make_known(&dropbear, &place);
-    }
+    server_start_known(&openssh, &place, SERVER_OPENSSH);
+    server_start_known(&dropbear, &place, SERVER_DROPBEAR);
     return 0;
 }
 
@@ -44,7 +40,6 @@ static int group_teardown(void **state)
 static int setup(void **state)
 {
     (void)state;
-    unsetenv("SSH_AUTH_SOCK");
     client_init(&client, 4);
     return 0;
 }

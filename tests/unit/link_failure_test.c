@@ -26,8 +26,7 @@ static int group_setup(void **state)
 {
     (void)state;
     place_make(&place);
-    server_start(&server, &place, SERVER_OPENSSH, "ed25519", NULL);
-    server_make_known(&server, &place);
+    server_start_known(&server, &place, SERVER_OPENSSH);
     return 0;
 }
 
@@ -42,7 +41,6 @@ static int group_teardown(void **state)
 static int setup(void **state)
 {
     (void)state;
-    unsetenv("SSH_AUTH_SOCK");
     place_write(&place, "ssh_config", "%s", "");
     client_init(&client, 16);
     return 0;
@@ -56,18 +54,6 @@ static int teardown(void **state)
 }
 
 /* ---- servers that are none ---- */
-
-static int listen_on_loopback(unsigned *port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(listen(fd, 16), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    *port = ntohs(address.sin_port);
-    return fd;
-}
 
 static void refused_and_unresolvable(void **state)
 {
@@ -215,8 +201,7 @@ static void killed_server_is_noticed(void **state)
     struct server doomed;
     struct peer peer, other;
     struct feed feed, other_feed;
-    server_start(&doomed, &place, SERVER_OPENSSH, "ed25519", NULL);
-    server_make_known(&doomed, &place);
+    server_start_known(&doomed, &place, SERVER_OPENSSH);
     peer_init(&peer, &place, &doomed);
     peer_init(&other, &place, &server);
     peer_connect(&peer, &client);
@@ -252,8 +237,7 @@ static void frozen_server_is_noticed(void **state)
         struct peer peer, other;
         struct feed feed;
         struct ran ran;
-        server_start(&frozen, &place, SERVER_OPENSSH, "ed25519", NULL);
-        server_make_known(&frozen, &place);
+        server_start_known(&frozen, &place, SERVER_OPENSSH);
         peer_init(&peer, &place, &frozen);
         peer_init(&other, &place, &server);
         peer.config.keepalive = other.config.keepalive = 300;

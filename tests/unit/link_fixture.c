@@ -207,6 +207,27 @@ void server_make_known(const struct server *server, const struct place *place)
     fclose(file);
 }
 
+void server_start_known(struct server *server, const struct place *place, enum server_kind kind)
+{
+    memset(server, 0, sizeof *server);
+    if (kind == SERVER_DROPBEAR && !dropbear_available())
+        return;
+    server_start(server, place, kind, "ed25519", NULL);
+    server_make_known(server, place);
+}
+
+int listen_on_loopback(unsigned *port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
 /* ---- client ---- */
 
 static void tick_callback(uv_timer_t *tick)
@@ -235,6 +256,7 @@ static unsigned count_sockets(void)
 void client_init(struct client *client, unsigned max_handshakes)
 {
     memset(client, 0, sizeof *client);
+    unsetenv("SSH_AUTH_SOCK");
     client->sockets = count_sockets();
     assert_int_equal(uv_loop_init(&client->loop), 0);
     client->pool = link_pool_new(&client->loop, max_handshakes);

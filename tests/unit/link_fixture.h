@@ -42,11 +42,15 @@ const char *place_read(const struct place *place, const char *name);
 void server_start(struct server *server, const struct place *place, enum server_kind kind,
                   const char *key_type, const char *extra);
 void server_stop(struct server *server);
+/* The same with an ed25519 key, made known; dropbear only where it is installed (pid 0 else). */
+void server_start_known(struct server *server, const struct place *place, enum server_kind kind);
 /* The SHA256 fingerprint of its host key, static buffer. */
 const char *server_fingerprint(const struct server *server);
 /* Makes the server's key known in DIR/known_hosts. */
 void server_make_known(const struct server *server, const struct place *place);
 
+/* A socket that listens on a free loopback port. */
+int listen_on_loopback(unsigned *port);
 /* A port nobody listens on. */
 unsigned free_port(void);
 /* Runs a shell command, fails the test unless it succeeds. */
@@ -61,6 +65,7 @@ struct client {
     unsigned sockets; /* open before it began */
 };
 
+/* No agent of the user's in the environment. */
 void client_init(struct client *client, unsigned max_handshakes);
 /* Runs the loop until *flag or seconds have passed; fails the test in the latter case. */
 void client_run_until(struct client *client, const bool *flag, unsigned seconds);

@@ -37,7 +37,6 @@ static int group_teardown(void **state)
 static int setup(void **state)
 {
     (void)state;
-    unsetenv("SSH_AUTH_SOCK");
     unlink(place_path(&place, "known_hosts"));
     client_init(&client, 8);
     return 0;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The agent's own port: by the way that leads to ssh, and with others than the agent behind it. */
+#include "lifeline_other.h"
 #include "link_fixture.h"
 
 #include "link/lifeline_wire.h"
 #include "protocol/lifeline.h"
 
-#include <arpa/inet.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -25,180 +23,6 @@ static struct place place;
 static struct server jump;
 static struct client client;
 static uint8_t secret[PROTOCOL_KEY_SIZE], other_secret[PROTOCOL_KEY_SIZE];
-
-/* --- the other side, in a process of its own ------------------------------------------- */
-
-enum manner {
-    MANNER_ECHO,
-    MANNER_DIGEST,    /* waits for SIGUSR1, reads `limit` bytes, answers their hash */
-    MANNER_SILENT,    /* takes the connection and says nothing */
-    MANNER_HALF,      /* its nonce, then nothing */
-    MANNER_GARBAGE,   /* something else listens there */
-    MANNER_CUT,       /* echoes `limit` bytes and hangs up in the middle of a record */
-    MANNER_BAD_LATER, /* one good record, then one that does not open */
-};
-
-struct other {
-    pid_t pid;
-    unsigned port;
-};
-
-struct talk {
-    int fd;
-    struct lifeline line;
-    uint8_t raw[2 * LIFELINE_RECORD_MAX], plain[LIFELINE_PLAIN_MAX], sealed[LIFELINE_SEALED_MAX];
-    size_t raw_size;
-};
-
-static void talk_write(struct talk *talk, const uint8_t *data, size_t size)
-{
-    while (size > 0) {
-        ssize_t n = write(talk->fd, data, size);
-        if (n <= 0)
-            _exit(0);
-        data += n;
-        size -= (size_t)n;
-    }
-}
-
-/* The next plain bytes, 0 for an opening step; ends the process when the other side is gone or is
- * not the controller. */
-static size_t talk_read(struct talk *talk)
-{
-    for (;;) {
-        size_t plain;
-        int64_t taken = lifeline_open(&talk->line, talk->raw, talk->raw_size, talk->plain, &plain);
-        if (taken < 0)
-            _exit(0);
-        if (taken > 0) {
-            talk->raw_size -= (size_t)taken;
-            memmove(talk->raw, talk->raw + taken, talk->raw_size);
-            return plain;
-        }
-        ssize_t n = read(talk->fd, talk->raw + talk->raw_size, sizeof talk->raw - talk->raw_size);
-        if (n <= 0)
-            _exit(0);
-        talk->raw_size += (size_t)n;
-    }
-}
-
-static void talk_say(struct talk *talk, const uint8_t *data, size_t size)
-{
-    talk_write(talk, talk->sealed, lifeline_seal(&talk->line, data, size, talk->sealed));
-}
-
-static void talk_meet(struct talk *talk)
-{
-    uint8_t hello[LIFELINE_HELLO_SIZE];
-    lifeline_start(&talk->line, LIFELINE_AGENT, secret);
-    talk_read(talk);
-    lifeline_put_hello(&talk->line, hello);
-    talk_write(talk, hello, sizeof hello);
-}
-
-static void talk_digest(struct talk *talk, uint64_t limit)
-{
-    crypto_generichash_state state;
-    uint8_t hash[32];
-    int number;
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGUSR1);
-    sigwait(&set, &number);
-    crypto_generichash_init(&state, NULL, 0, sizeof hash);
-    while (limit > 0) {
-        size_t size = talk_read(talk);
-        crypto_generichash_update(&state, talk->plain, size);
-        limit -= size < limit ? size : limit;
-    }
-    crypto_generichash_final(&state, hash, sizeof hash);
-    talk_say(talk, hash, sizeof hash);
-}
-
-static void talk_echo(struct talk *talk, uint64_t limit)
-{
-    while (limit > 0) {
-        size_t size = talk_read(talk);
-        if (size == 0)
-            continue;
-        talk_say(talk, talk->plain, size);
-        limit -= size < limit ? size : limit;
-    }
-    talk_write(talk, (const uint8_t *)"\x00\x01\x00\x00half", 8);
-}
-
-static void talk_bad_later(struct talk *talk)
-{
-    while (talk_read(talk) == 0)
-        continue;
-    talk_say(talk, talk->plain, 1);
-    size_t size = lifeline_seal(&talk->line, talk->plain, 100, talk->sealed);
-    talk->sealed[size / 2] ^= 1;
-    talk_write(talk, talk->sealed, size);
-}
-
-static void other_talk(int fd, enum manner manner, uint64_t limit)
-{
-    static struct talk talk;
-    talk.fd = fd;
-    if (manner == MANNER_GARBAGE)
-        talk_write(&talk, (const uint8_t *)"SSH-2.0-OpenSSH_9.2p1 Debian\r\n", 30);
-    if (manner != MANNER_SILENT && manner != MANNER_GARBAGE)
-        talk_meet(&talk);
-    if (manner == MANNER_ECHO || manner == MANNER_CUT)
-        talk_echo(&talk, limit);
-    else if (manner == MANNER_DIGEST)
-        talk_digest(&talk, limit);
-    else if (manner == MANNER_BAD_LATER)
-        talk_bad_later(&talk);
-    if (manner == MANNER_CUT)
-        _exit(0);
-    while (read(fd, talk.raw, sizeof talk.raw) > 0)
-        continue;
-    _exit(0);
-}
-
-static void other_serve(int listener, enum manner manner, uint64_t limit)
-{
-    signal(SIGCHLD, SIG_IGN);
-    for (;;) {
-        int fd = accept(listener, NULL, NULL);
-        if (fd >= 0 && fork() == 0) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
-            other_talk(fd, manner, limit);
-        }
-        close(fd);
-    }
-}
-
-static void other_start(struct other *other, enum manner manner, uint64_t limit)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
-    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
-    assert_int_equal(listen(listener, 16), 0);
-    other->port = ntohs(address.sin_port);
-    other->pid = fork();
-    if (other->pid == 0) {
-        sigset_t set;
-        sigemptyset(&set);
-        sigaddset(&set, SIGUSR1);
-        sigprocmask(SIG_BLOCK, &set, NULL);
-        setpgid(0, 0);
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        other_serve(listener, manner, limit);
-    }
-    setpgid(other->pid, other->pid);
-    close(listener);
-}
-
-static void other_stop(struct other *other)
-{
-    kill(-other->pid, SIGKILL);
-    waitpid(other->pid, NULL, 0);
-}
 
 /* --- our side -------------------------------------------------------------------------- */
 
@@ -313,8 +137,7 @@ static int group_setup(void **state)
     memset(secret, 7, sizeof secret);
     memset(other_secret, 8, sizeof other_secret);
     place_make(&place);
-    server_start(&jump, &place, SERVER_OPENSSH, "ed25519", NULL);
-    server_make_known(&jump, &place);
+    server_start_known(&jump, &place, SERVER_OPENSSH);
     place_write(&place, "relay",
                 "#!/usr/bin/python3\nimport os, socket, sys, threading\n"
                 "s = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n"
@@ -340,7 +163,6 @@ static int group_teardown(void **state)
 static int setup(void **state)
 {
     (void)state;
-    unsetenv("SSH_AUTH_SOCK");
     place_write(&place, "ssh_config",
                 "Host board\n HostName 127.0.0.1\n Port 1\n"
                 "Host gate\n HostName 127.0.0.1\n Port %u\n"
@@ -369,7 +191,7 @@ static void every_way_leads_to_it(void **state)
     (void)state;
     struct other other;
     struct user user;
-    other_start(&other, MANNER_ECHO, UINT64_MAX);
+    other_start(&other, MANNER_ECHO, secret, UINT64_MAX);
     for (size_t i = 0; i < 3; i++) {
         user_init(&user, ways[i]);
         user_open(&user, other.port, secret);
@@ -421,7 +243,7 @@ static void who_does_not_know_the_secret_is_refused(void **state)
     (void)state;
     struct other other;
     struct user user;
-    other_start(&other, MANNER_ECHO, UINT64_MAX);
+    other_start(&other, MANNER_ECHO, secret, UINT64_MAX);
     for (size_t i = 0; i < 3; i++) {
         user_init(&user, ways[i]);
         user_open(&user, other.port, other_secret);
@@ -437,7 +259,7 @@ static void garbage_is_refused(void **state)
     (void)state;
     struct other other;
     struct user user;
-    other_start(&other, MANNER_GARBAGE, 0);
+    other_start(&other, MANNER_GARBAGE, secret, 0);
     for (size_t i = 0; i < 3; i++) {
         user_init(&user, ways[i]);
         user_open(&user, other.port, secret);
@@ -446,7 +268,7 @@ static void garbage_is_refused(void **state)
     }
     other_stop(&other);
 
-    other_start(&other, MANNER_BAD_LATER, 0);
+    other_start(&other, MANNER_BAD_LATER, secret, 0);
     user_init(&user, "board");
     user_open(&user, other.port, secret);
     user_expect_closed(&user, ERROR_NETWORK, "not the agent of this run");
@@ -462,7 +284,7 @@ static void silence_times_out(void **state)
     for (size_t m = 0; m < 2; m++) {
         struct other other;
         struct user user;
-        other_start(&other, manners[m], 0);
+        other_start(&other, manners[m], secret, 0);
         for (size_t i = 0; i < 3; i++) {
             user_init(&user, ways[i]);
             user.config.connect_timeout = 1500;
@@ -479,7 +301,7 @@ static void a_cut_in_the_middle_is_told(void **state)
     (void)state;
     struct other other;
     struct user user;
-    other_start(&other, MANNER_CUT, 4);
+    other_start(&other, MANNER_CUT, secret, 4);
     for (size_t i = 0; i < 3; i++) {
         user_init(&user, ways[i]);
         user_open(&user, other.port, secret);
@@ -496,7 +318,7 @@ static void writes_after_the_end_are_dropped(void **state)
     (void)state;
     struct other other;
     struct user user;
-    other_start(&other, MANNER_CUT, 4);
+    other_start(&other, MANNER_CUT, secret, 4);
     user_init(&user, "board");
     user_open(&user, other.port, secret);
     client_run_until(&client, &user.closed, 40);
@@ -529,7 +351,7 @@ static void echo_is_identical(void **state)
         struct user user;
         crypto_generichash_state expected;
         uint8_t hash[2][32];
-        other_start(&other, MANNER_ECHO, UINT64_MAX);
+        other_start(&other, MANNER_ECHO, secret, UINT64_MAX);
         user_init(&user, ways[i]);
         user.block = buffer_new(100003); /* no record's size */
         fill(user.block);
@@ -563,7 +385,7 @@ static void a_slow_reader_holds_it_back(void **state)
         struct other other;
         struct user user;
         uint64_t total = 64u * MIB;
-        other_start(&other, MANNER_DIGEST, total);
+        other_start(&other, MANNER_DIGEST, secret, total);
         user_init(&user, ways[i]);
         user.block = buffer_new(MIB);
         fill(user.block);
@@ -604,8 +426,8 @@ static void closing_at_any_moment_is_clean(void **state)
 {
     (void)state;
     struct other other, cut;
-    other_start(&other, MANNER_ECHO, UINT64_MAX);
-    other_start(&cut, MANNER_CUT, 4);
+    other_start(&other, MANNER_ECHO, secret, UINT64_MAX);
+    other_start(&cut, MANNER_CUT, secret, 4);
     unsigned ports[] = {other.port, cut.port, free_port()};
     for (size_t i = 0; i < 3; i++) {
         for (size_t p = 0; p < 3; p++) {

@@ -22,10 +22,8 @@ static int group_setup(void **state)
 {
     (void)state;
     place_make(&place);
-    server_start(&server, &place, SERVER_OPENSSH, "ed25519", NULL);
-    server_start(&jump, &place, SERVER_OPENSSH, "ed25519", NULL);
-    server_make_known(&server, &place);
-    server_make_known(&jump, &place);
+    server_start_known(&server, &place, SERVER_OPENSSH);
+    server_start_known(&jump, &place, SERVER_OPENSSH);
     must_run("cd %s && sed -n 's/^.127.0.0.1.:%u /[localhost]:%u /p' known_hosts > l && cat l >> "
              "known_hosts",
              place.dir, jump.port, jump.port);
@@ -44,7 +42,6 @@ static int group_teardown(void **state)
 static int setup(void **state)
 {
     (void)state;
-    unsetenv("SSH_AUTH_SOCK");
     client_init(&client, 4);
     return 0;
 }
