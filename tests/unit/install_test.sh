@@ -33,6 +33,9 @@ find_one zsh/site-functions/_fleetflash
 find_one doc/fleetflash/LICENSE
 for link in $(grep -o "(docs[^):]*\.md)" "$source/README.md" | tr -d "()") docs/nightly.md; do find_one "doc/fleetflash/$link"; done
 find_one doc/fleetflash/docs/examples/fleetflash-nightly.cron
+for page in "$source"/docs/*.md; do
+    grep -qF "(docs/${page##*/})" "$source/README.md" || fail "README.md does not lead to docs/${page##*/}"
+done
 said=$(systemd-analyze verify --man=no "$root"/share/doc/fleetflash/docs/examples/fleetflash-nightly.{service,timer} 2>&1) ||
     fail "systemd-analyze verify: $said"
 [ -z "$(grep fleetflash <<<"$said")" ] || fail "systemd-analyze verify: $said"
