@@ -99,7 +99,7 @@ static const struct key keys[] = {
 
     {"layout", TYPE_CHOICE, LEVEL_NETBOOT, "shifted|disk", "shifted", TARGET(netboot.layout),
      .help = "where the image goes: behind the boot loader's partition, or over the whole disk"},
-    {"server", TYPE_ADDRESS, LEVEL_NETBOOT, .fallback = "the one towards it", TARGET(netboot.server),
+    {"server", TYPE_ADDRESS, LEVEL_NETBOOT, .fallback = "by route", TARGET(netboot.server),
      .help = "the controller's address that boot loaders ask"},
     {"address", TYPE_CHOICE, LEVEL_NETBOOT, "static|dhcp", "static", TARGET(netboot.is_dhcp),
      .help = "whether its boot loader has the host's address or gets one"},
