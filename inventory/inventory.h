@@ -93,6 +93,11 @@ struct netboot_spec {
     unsigned port;
     uint64_t part_size; /* bytes */
     uint64_t timeout;   /* ms from the reset until it asks */
+    /* For the scripts that its U-Boot runs: */
+    const char *disk;              /* as it calls it: "mmc 0" */
+    const char *boot;              /* its commands that boot the disk; NULL: the usual ones */
+    const char *netmask, *gateway; /* NULL: 255.255.255.0, none */
+    bool netconsole;               /* its console is sent to the controller too */
 };
 
 /* One device, everything inherited and resolved. */

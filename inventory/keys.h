@@ -66,7 +66,7 @@ struct notify_spec {
     bool is_always;
 };
 
-#define KEYS_MAX 64
+#define KEYS_MAX 80
 
 const struct key *keys_all(size_t *count);
 

@@ -11,6 +11,7 @@
 #include "report/report_file.h"
 #include "report/terminal.h"
 #include "run/meter.h"
+#include "run/recovery_command.h"
 #include "run/reset_command.h"
 #include "run/self.h"
 #include "run/start.h"
@@ -84,12 +85,14 @@ static size_t refuse_unsupported(const struct options *options, const struct inv
         if (netboot && spec->mac == NULL)
             diagnostics_add(&mistakes, inventory->file, spec->at,
                             "'%s' needs its 'mac' to be flashed by its boot loader", spec->name);
-        if ((netboot || spec->recovery == RECOVERY_NETBOOT) &&
+        if (!netboot && spec->recovery == RECOVERY_NETBOOT &&
             spec->netboot.layout == NETBOOT_SHIFTED)
-            diagnostics_add(&mistakes, inventory->file, spec->at,
-                            "%s: its boot loader would be overwritten; this version can leave none "
-                            "on the disk (where it lives elsewhere, write netboot: {layout: disk})",
-                            spec->name);
+            diagnostics_add(
+                &mistakes, inventory->file, spec->at,
+                "%s: its boot loader would be overwritten by a live flash; this version "
+                "leaves one on the disk only with mode: netboot (where it lives "
+                "elsewhere, write netboot: {layout: disk})",
+                spec->name);
     }
     for (size_t i = 0; i < mistakes.count; i++)
         fprintf(stderr, "%s\n", mistakes.texts[i]);
@@ -452,14 +455,23 @@ static int command_reset(const struct options *options)
     return code;
 }
 
-static int command_unsupported(const struct options *options)
+static int command_recovery(const struct options *options)
 {
-    static const char *const names[COMMAND_COUNT] = {
-        [COMMAND_RECOVERY_IMAGE] = "recovery image",
-        [COMMAND_RECOVERY_SCRIPT] = "recovery script",
+    struct inventory *inventory = load_inventory(options);
+    if (inventory == NULL)
+        return EXIT_USAGE;
+    struct recovery_command command = {
+        .inventory = inventory,
+        .limit = options->limit,
+        .words = options->arguments,
+        .output = options->output,
+        .quiet = options->verbosity < 0,
     };
-    fprintf(stderr, "fleetflash: %s is not in this version\n", names[options->command]);
-    return EXIT_USAGE;
+    struct error err;
+    int result = options->command == COMMAND_RECOVERY_IMAGE ? recovery_image(&command, &err)
+                                                            : recovery_script(&command, &err);
+    inventory_free(inventory);
+    return result == 0 ? 0 : complain(&err);
 }
 
 static int command_local(const struct options *options)
@@ -497,8 +509,11 @@ static int run_command(const struct options *options)
         return command_import(options);
     case COMMAND_RESET:
         return command_reset(options);
+    case COMMAND_RECOVERY_IMAGE:
+    case COMMAND_RECOVERY_SCRIPT:
+        return command_recovery(options);
     default:
-        return command_unsupported(options);
+        return EXIT_USAGE; /* there are no others */
     }
 }
 

@@ -37,6 +37,8 @@ fleetflash_lab_test(nightly TIMEOUT 600)
 fleetflash_lab_test(reset TIMEOUT 900)
 fleetflash_lab_test(local TIMEOUT 400)
 fleetflash_lab_test(tftp TIMEOUT 600)
+fleetflash_lab_test(netboot_faults TIMEOUT 300)
+fleetflash_lab_test(recovery TIMEOUT 600)
 fleetflash_lab_test(netboot TIMEOUT 900)
 fleetflash_lab_test(terminal TIMEOUT 300 LABELS sanitized)
 

@@ -80,11 +80,13 @@ static json_t *reset_json(const struct reset_spec *reset)
 
 static json_t *netboot_json(const struct netboot_spec *netboot)
 {
-    return json_pack("{s:s, s:s?, s:s, s:i, s:I, s:f}", "layout",
+    return json_pack("{s:s, s:s?, s:s, s:i, s:I, s:f, s:s, s:s?, s:s?, s:s?, s:b}", "layout",
                      netboot->layout == NETBOOT_DISK ? "disk" : "shifted", "server",
                      netboot->server, "address", netboot->is_dhcp ? "dhcp" : "static", "port",
                      (int)netboot->port, "part_size", (json_int_t)netboot->part_size, "timeout",
-                     seconds(netboot->timeout));
+                     seconds(netboot->timeout), "disk", netboot->disk, "boot", netboot->boot,
+                     "netmask", netboot->netmask, "gateway", netboot->gateway, "netconsole",
+                     (int)netboot->netconsole);
 }
 
 static json_t *wave_number_json(const struct inventory *inventory, size_t index)

@@ -163,6 +163,8 @@ int option_take(const struct option_info *option, const char *value, struct opti
         return 0;
     case OPTION_SHA256:
         return take_sha256(value, out, err);
+    case OPTION_OUTPUT:
+        return take_text(option, value, &out->output, err);
     case OPTION_MINISIGN:
         return take_text(option, value, &out->minisign, err);
     case OPTION_KEYRING:

@@ -58,6 +58,7 @@ struct options {
     const char *image;            /* flash, check (may be NULL), local */
     const char *run;              /* resume, retry (NULL: the last one), show */
     const char *target;           /* reset */
+    const char *output;           /* -o: recovery */
     const char *file;             /* inventory import, policy check */
     const char *const *arguments; /* owned; recovery: what follows, NULL-terminated, never NULL */
 };

@@ -166,6 +166,29 @@ static bool finds_first_boot(struct extfs *fs)
     return ANY_EXISTS(fs, marks) || machine_id_asks(fs);
 }
 
+/* Names that change with the partition's number or the disk's signature. */
+static bool names_a_place(const char *device)
+{
+    return strncmp(device, "PARTUUID=", 9) == 0 ||
+           (strncmp(device, "/dev/", 5) == 0 && strchr(device + 5, '/') == NULL &&
+            device[strcspn(device, "0123456789")] != '\0');
+}
+
+static void find_fstab_partition(struct extfs *fs, struct image_facts *facts)
+{
+    char *text = read_text(fs, "/etc/fstab", 16384);
+    char *rest = text;
+    for (char *line; rest != NULL && (line = strsep(&rest, "\n")) != NULL;) {
+        line += strspn(line, " \t");
+        line[strcspn(line, " \t")] = '\0';
+        if (!names_a_place(line))
+            continue;
+        image_copy_text(line, strlen(line), facts->fstab_partition, sizeof facts->fstab_partition);
+        break;
+    }
+    free(text);
+}
+
 void rootfs_inspect(const struct image_reader *reader, const struct image_partition *partition,
                     struct image_facts *facts)
 {
@@ -179,5 +202,6 @@ void rootfs_inspect(const struct image_reader *reader, const struct image_partit
     hostkeys_find(fs, facts);
     find_users(fs, facts);
     facts->has_first_boot = finds_first_boot(fs);
+    find_fstab_partition(fs, facts);
     extfs_close(fs);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "netboot/station.h"
 
+#include "netboot/flash_script.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
@@ -15,17 +17,27 @@ struct place {
     char address[INET6_ADDRSTRLEN + 20];
     uint16_t port;
     struct tftp_server *server;
+    struct netconsole *console; /* opened when it is first wanted */
     struct place *next;
 };
 
 struct cut {
-    uint64_t size;
+    struct part_layout layout;
     struct parts *parts;
     struct cut *next;
 };
 
+#define STRANGERS_MAX 16u
+
+struct stranger {
+    char address[INET6_ADDRSTRLEN];
+    char text[160];
+};
+
 struct station {
     uv_loop_t *loop;
+    struct stranger strangers[STRANGERS_MAX]; /* the last ones */
+    unsigned next_stranger;
     struct place *places;
     struct cut *cuts;
 };
@@ -69,25 +81,53 @@ static int address_towards(const char *host, char *out, size_t out_size, struct 
     return result;
 }
 
-struct tftp_server *station_server(struct station *station, const struct target_spec *spec,
-                                   struct error *err)
+int station_address(const struct target_spec *spec, char *out, size_t size, struct error *err)
+{
+    if (spec->netboot.server == NULL)
+        return address_towards(spec->host, out, size, err);
+    snprintf(out, size, "%s", spec->netboot.server);
+    return 0;
+}
+
+static void note_stranger(const char *address, const char *name, void *arg)
+{
+    struct station *station = arg;
+    struct stranger *stranger = &station->strangers[station->next_stranger++ % STRANGERS_MAX];
+    snprintf(stranger->address, sizeof stranger->address, "%s", address);
+    snprintf(stranger->text, sizeof stranger->text, "%s asked for %s, which is nobody's", address,
+             name);
+}
+
+const char *station_stranger(const struct station *station, const struct target_spec *spec)
+{
+    for (unsigned i = 0; i < STRANGERS_MAX; i++)
+        if (strcmp(station->strangers[i].address, spec->host) == 0)
+            return station->strangers[i].text;
+    return station->strangers[(station->next_stranger + STRANGERS_MAX - 1) % STRANGERS_MAX].text;
+}
+
+static struct place *find_place(struct station *station, const struct target_spec *spec,
+                                struct error *err)
 {
     char address[sizeof station->places->address];
-    if (spec->netboot.server != NULL)
-        snprintf(address, sizeof address, "%s", spec->netboot.server);
-    else if (address_towards(spec->host, address, sizeof address, err) != 0)
+    if (station_address(spec, address, sizeof address, err) != 0)
         return NULL;
     for (struct place *place = station->places; place != NULL; place = place->next)
         if (place->port == spec->netboot.port && strcmp(place->address, address) == 0)
-            return place->server;
+            return place;
     struct place *place = calloc(1, sizeof *place);
     if (place == NULL) {
         error_set(err, ERROR_IO, "no memory");
         return NULL;
     }
-    struct tftp_server_options options = {.address = address, .port = (uint16_t)spec->netboot.port};
+    struct tftp_server_options options = {.address = address,
+                                          .port = (uint16_t)spec->netboot.port,
+                                          .unknown = note_stranger,
+                                          .arg = station};
     place->server = tftp_server_open(station->loop, &options, err);
     if (place->server == NULL) {
+        if (err->cls == ERROR_BUSY)
+            err->cls = ERROR_IO; /* it is the port that is held, not a device */
         free(place);
         return NULL;
     }
@@ -95,16 +135,39 @@ struct tftp_server *station_server(struct station *station, const struct target_
     place->port = (uint16_t)spec->netboot.port;
     place->next = station->places;
     station->places = place;
-    return place->server;
+    return place;
 }
 
-struct parts *station_parts(struct station *station, struct store *store, uint64_t part_size,
-                            struct error *err)
+struct tftp_server *station_server(struct station *station, const struct target_spec *spec,
+                                   struct error *err)
 {
+    struct place *place = find_place(station, spec, err);
+    return place != NULL ? place->server : NULL;
+}
+
+struct netconsole *station_console(struct station *station, const struct target_spec *spec,
+                                   struct error *err)
+{
+    struct place *place = find_place(station, spec, err);
+    if (place == NULL)
+        return NULL;
+    /* One address may have servers on several ports, but has one console. */
+    for (struct place *other = station->places; other != NULL; other = other->next)
+        if (other->console != NULL && strcmp(other->address, place->address) == 0)
+            return other->console;
+    place->console = netconsole_open(station->loop, place->address, NETCONSOLE_PORT, err);
+    return place->console;
+}
+
+struct parts *station_parts(struct station *station, struct store *store,
+                            const struct netboot_spec *netboot, struct error *err)
+{
+    struct part_layout layout = {.size = netboot->part_size};
+    if (flash_script_range(netboot->layout, store_info(store), &layout, err) != 0)
+        return NULL;
     for (struct cut *cut = station->cuts; cut != NULL; cut = cut->next)
-        if (cut->size == part_size)
+        if (cut->layout.size == layout.size && cut->layout.start == layout.start)
             return cut->parts;
-    struct part_layout layout = {.size = part_size};
     struct cut *cut = calloc(1, sizeof *cut);
     if (cut == NULL) {
         error_set(err, ERROR_IO, "no memory");
@@ -115,7 +178,7 @@ struct parts *station_parts(struct station *station, struct store *store, uint64
         free(cut);
         return NULL;
     }
-    cut->size = part_size;
+    cut->layout = layout;
     cut->next = station->cuts;
     station->cuts = cut;
     return cut->parts;
@@ -128,6 +191,7 @@ void station_free(struct station *station)
     for (struct place *place = station->places, *next; place != NULL; place = next) {
         next = place->next;
         tftp_server_close(place->server);
+        netconsole_close(place->console);
         free(place);
     }
     for (struct cut *cut = station->cuts, *next; cut != NULL; cut = next) {

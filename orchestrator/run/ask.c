@@ -2,6 +2,7 @@
 /* The plan, and the user's word: on a terminal the number of disks to erase must be typed. */
 #include "run/run_internal.h"
 
+#include "netboot/flash_script.h"
 #include "report/plan.h"
 
 #include <errno.h>
@@ -92,6 +93,11 @@ static void mode_text(const struct run *run, const struct target_status *status,
 /* What the plan can tell already: the target would be refused. 0 or -1. */
 static int plan_judge(const struct run *run, const struct target_status *status, struct error *err)
 {
+    if (run->view.store != NULL && status->mode == MODE_NETBOOT) {
+        struct part_layout range = {.size = status->spec->netboot.part_size};
+        if (flash_script_range(status->spec->netboot.layout, run->view.store, &range, err) != 0)
+            return -1;
+    }
     if (run->view.store == NULL || !status->facts.known || status->mode == MODE_NETBOOT)
         return target_is_local(&run->env, status->spec) ? 0 : target_can_look(status->spec, err);
     if (target_is_local(&run->env, status->spec))
@@ -146,6 +152,24 @@ static void warn_reachability(const struct run *run, const struct target_status 
     extra_warn(extra, text);
 }
 
+/* Partitions that get other numbers. */
+static void warn_shifted(const struct run *run, const struct target_status *status,
+                         struct texts *extra)
+{
+    char text[200];
+    if (run->view.store == NULL || status->mode != MODE_NETBOOT ||
+        status->spec->netboot.layout != NETBOOT_SHIFTED)
+        return;
+    const char *named = run->view.store->facts.fstab_partition;
+    if (named[0] == '\0')
+        return;
+    snprintf(text, sizeof text,
+             "the image's /etc/fstab names %s: behind the boot loader's partition that is another "
+             "one, or none",
+             named);
+    extra_warn(extra, text);
+}
+
 static void texts_fill(const struct run *run, const struct target_status *status,
                        struct texts *extra)
 {
@@ -167,6 +191,7 @@ static void texts_fill(const struct run *run, const struct target_status *status
     else
         services_text(&spec->services, extra->services, sizeof extra->services);
     warn_reachability(run, status, extra);
+    warn_shifted(run, status, extra);
     struct error err;
     char text[200];
     if (plan_judge(run, status, &err) != 0) {

@@ -65,6 +65,8 @@ struct image_facts {
         bool has_keys;
     } users[16];
     bool has_first_boot; /* a first-boot mechanism was recognised (cloud-init, Raspberry Pi OS …) */
+    char fstab_partition[64]; /* what /etc/fstab names by its place on the disk, "PARTUUID=…-02";
+                                 the first one, "": none */
 };
 
 struct store_info {

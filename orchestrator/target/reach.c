@@ -14,7 +14,9 @@
 #define MARK       "--raw--\n"
 
 /* Finds the disk under / through sysfs (its name may have changed), tells the boot id and what udev
- * knows, then the raw pieces. Reading the disk needs root; without it udev's word must do. */
+ * knows, then the raw pieces. Reading the disk needs root; without it udev's word must do. Where
+ * the image was put behind a boot loader's partition, all is so many sectors further on as the
+ * disk's second partition is from the image's first one. */
 static const char script_format[] =
     "disk=%s\n"
     "while read -r _ _ mm _ mp _; do [ \"$mp\" = / ] && dev=$mm; done </proc/self/mountinfo\n"
@@ -28,8 +30,11 @@ static const char script_format[] =
     "s=\n"
     "if [ $(id -u) != 0 ] && [ %d = 1 ] && sudo -n true 2>/dev/null; then s='sudo -n'; fi\n"
     "echo disk=$disk\n"
-    "echo " MARK
-    "for k in %s; do $s dd if=$disk bs=4096 skip=$k count=1 2>/dev/null || exit 0; done\n";
+    "o=0\n"
+    "for q in \"$d\"/*/partition; do [ %" PRIu64 " = 0 ] || [ \"$(cat \"$q\")\" != 2 ] || "
+    "o=$(($(cat \"${q%%partition}start\") - %" PRIu64 ")); done 2>/dev/null\n"
+    "echo " MARK "for k in %s; do "
+    "$s dd if=$disk bs=512 skip=$((k * 8 + o)) count=8 2>/dev/null || exit 0; done\n";
 
 struct reach {
     struct reach_config config;
@@ -365,8 +370,9 @@ struct reach *reach_start(struct link *link, const struct reach_config *config,
                          (uint64_t)config->samples[i] * info->block_size / PIECE_SIZE);
     char *disk = shell_quote(config->disk);
     char *text = NULL;
-    int size =
-        asprintf(&text, script_format, disk != NULL ? disk : "", config->use_sudo ? 1 : 0, pieces);
+    uint64_t first = config->shifted ? facts->partitions[0].start / 512 : 0;
+    int size = asprintf(&text, script_format, disk != NULL ? disk : "", config->use_sudo ? 1 : 0,
+                        first, first, pieces);
     free(disk);
     struct buffer *input = size > 0 ? buffer_copy(text, (size_t)size) : NULL;
     free(text);

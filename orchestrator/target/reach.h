@@ -31,6 +31,7 @@ struct reach_config {
     bool same_boot; /* the boot must still be boot_id_before, which is all the proof there is */
     const char *occasion; /* what shows that it booted anew; NULL: "boot id changed" */
     bool still; /* no reboot is meant: does it still run the image? Asks for more than one proof */
+    bool shifted; /* the image's first partition is the disk's second one, and so on */
 };
 
 enum reach_verdict {

@@ -101,7 +101,8 @@ struct target {
     bool recovering;      /* the live flash has failed; its boot loader is to mend it */
     struct error failure; /* … and how */
     struct tftp_guest *guest;
-    struct parts *parts; /* the station's */
+    struct parts *parts;            /* the station's */
+    struct netconsole_ear *console; /* what its boot loader says */
     struct reset *reset;
     bool netboot_asked;    /* its boot loader has begun to fetch */
     uint64_t netboot_sent; /* bytes of transfers that have ended */

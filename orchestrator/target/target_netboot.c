@@ -12,11 +12,15 @@
  */
 #include "target/target_internal.h"
 
+#include "netboot/boot_script.h"
+#include "netboot/flash_script.h"
 #include "netboot/station.h"
+#include "netboot/uboot_image.h"
 #include "reset/reset.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool target_is_netboot(const struct target *target)
@@ -37,6 +41,8 @@ void target_netboot_end(struct target *target)
 {
     tftp_guest_dismiss(target->guest);
     target->guest = NULL;
+    netconsole_ignore(target->console);
+    target->console = NULL;
     reset_cancel(target->reset);
     target->reset = NULL;
 }
@@ -122,9 +128,10 @@ void target_netboot_timeout(struct target *target)
     const struct target_spec *spec = target->status.spec;
     struct error err;
     if (!target->netboot_asked) {
+        const char *stranger = station_stranger(target->env->station, spec);
         error_set(&err, ERROR_TIMEOUT,
-                  "its boot loader did not ask for the image within %" PRIu64 " s",
-                  spec->netboot.timeout / 1000);
+                  "its boot loader did not ask for the image within %" PRIu64 " s%s%s",
+                  spec->netboot.timeout / 1000, stranger[0] != '\0' ? "; " : "", stranger);
         error_remedy(&err,
                      "look at its console: is there a boot script (docs/netboot.md), does it "
                      "get an address, is its MAC address %s?",
@@ -141,12 +148,32 @@ static void wait_for(struct target *target, uint64_t milliseconds)
     target_timer_start(target, milliseconds);
 }
 
+static void console_line(const char *text, void *arg)
+{
+    target_log(arg, LOG_INFO, "console: %s", text);
+}
+
+/* What its boot loader says, where it was told to send it. It can be flashed without. */
+static void listen_to(struct target *target, const char *address)
+{
+    struct error err;
+    const struct target_spec *spec = target->status.spec;
+    if (!spec->netboot.netconsole || target->console != NULL)
+        return;
+    struct netconsole *console = station_console(target->env->station, spec, &err);
+    if (console == NULL)
+        target_log(target, LOG_WARNING, "%s", err.text);
+    else
+        target->console = netconsole_hear(console, address, console_line, target);
+}
+
 static void guest_asked(struct tftp_guest *guest, const char *address, void *arg)
 {
     struct target *target = arg;
     (void)guest;
     target->netboot_asked = true;
     target_log(target, LOG_INFO, "its boot loader asks from %s", address);
+    listen_to(target, address);
     target_set_activity(target, "the boot loader has begun");
     wait_for(target, target->status.spec->transfer_timeout);
 }
@@ -157,12 +184,14 @@ static void guest_progress(struct tftp_guest *guest, unsigned part, uint64_t byt
     struct target *target = arg;
     (void)guest;
     struct target_status *status = &target->status;
-    uint64_t offset = parts_offset(target->parts, part);
     uint32_t block = store_info(target->env->store)->block_size;
+    /* A part may be fetched again, and of a gzipped one it is not known how much of the image its
+     * bytes are. */
+    uint64_t done = target->netboot_sent + (size >= 0 ? bytes : 0);
     status->blocks_total = store_info(target->env->store)->block_count;
-    /* of a gzipped part it is not known how much of the image that is */
-    uint64_t done = offset + (size >= 0 ? bytes : 0);
     status->blocks_done = (uint32_t)(done / block);
+    if (status->blocks_done > status->blocks_total)
+        status->blocks_done = status->blocks_total;
     status->bytes_sent = target->netboot_sent + bytes;
     target_set_activity(target, "part %u of %u", part + 1, parts_count(target->parts));
     wait_for(target, status->spec->transfer_timeout);
@@ -216,7 +245,13 @@ static void guest_reported(struct tftp_guest *guest, const struct netboot_report
     case REPORT_FAILED:
         error_set(&err, ERROR_IO, "its boot loader gave up after %" PRIu64 " bytes: %s",
                   report->bytes, report->reason[0] != '\0' ? report->reason : "no reason given");
-        error_remedy(&err, "look at its console; it asks again when it is reset");
+        if (strstr(report->reason, "fetch") != NULL)
+            error_remedy(&err,
+                         "do parts of %" PRIu64 " MiB fit into its memory (netboot: {part_size})? "
+                         "Look at its console",
+                         target->status.spec->netboot.part_size >> 20);
+        else
+            error_remedy(&err, "look at its console; it asks again when it is reset");
         netboot_failed(target, &err);
         break;
     case REPORT_PART:
@@ -261,30 +296,68 @@ static void reset_done(const struct error *err, void *arg)
         target_set_activity(target, "was reset, waiting for its boot loader");
 }
 
-void target_enter_netboot(struct target *target)
+/* What its boot loader is told to do. Boards with a script of their own need not ask for it. */
+static struct buffer *make_flash_script(const struct target *target, struct error *err)
 {
     const struct target_spec *spec = target->status.spec;
-    struct error err;
-    struct tftp_server *server = station_server(target->env->station, spec, &err);
-    target->parts =
-        station_parts(target->env->station, target->env->store, spec->netboot.part_size, &err);
+    struct flash_script script = {
+        .mac = spec->mac,
+        .disk = spec->netboot.disk,
+        .layout = spec->netboot.layout,
+        .facts = &store_info(target->env->store)->facts,
+        .parts = target->parts,
+        .tries = spec->retries + 1,
+    };
+    char *text = flash_script_make(&script, err);
+    if (text == NULL)
+        return NULL;
+    struct buffer *image = uboot_image_script(text, "fleetflash");
+    free(text);
+    if (image == NULL)
+        error_set(err, ERROR_IO, "no memory for its boot script");
+    return image;
+}
+
+static struct tftp_guest *let_in(struct target *target, struct error *err)
+{
+    const struct target_spec *spec = target->status.spec;
+    struct tftp_server *server = station_server(target->env->station, spec, err);
+    if (server == NULL)
+        return NULL;
+    target->parts = station_parts(target->env->station, target->env->store, &spec->netboot, err);
+    struct buffer *script = target->parts != NULL ? make_flash_script(target, err) : NULL;
+    if (script == NULL)
+        return NULL;
+    struct netboot_file file = {FLASH_SCRIPT_NAME, script->data, script->size};
     struct tftp_admission admission = {
         .mac = spec->mac,
         .address = spec->netboot.is_dhcp ? NULL : spec->host,
         .parts = target->parts,
+        .files = &file,
+        .file_count = 1,
         .events = &guest_events,
         .arg = target,
     };
+    struct tftp_guest *guest = tftp_server_admit(server, &admission, err);
+    buffer_unref(script);
+    return guest;
+}
+
+void target_enter_netboot(struct target *target)
+{
+    const struct target_spec *spec = target->status.spec;
+    struct error err;
     target->netboot_asked = false;
     target->netboot_sent = 0;
     target->status.bytes_skipped = target->status.bytes_written =
         0; /* of a live flash that failed */
-    if (server != NULL && target->parts != NULL)
-        target->guest = tftp_server_admit(server, &admission, &err);
+    target->guest = let_in(target, &err);
     if (target->guest == NULL) {
-        netboot_failed(target, &err);
+        probe_failed(target, &err);
         return;
     }
+    if (!spec->netboot.is_dhcp)
+        listen_to(target, spec->host); /* from its first word on */
     wait_for(target, spec->netboot.timeout);
     if (!spec->reset.present) {
         target_log(target, LOG_WARNING, "no reset is known for it: reset it by hand");

@@ -211,6 +211,7 @@ void target_enter_prove(struct target *target)
         config.occasion = "reset, and written by its boot loader";
         if (!target->recovering)
             config.disk = ""; /* nobody has seen its name */
+        config.shifted = spec->netboot.layout == NETBOOT_SHIFTED;
         reach_choose_samples(&config);
     }
     target->reach = reach_start(target->link, &config, prove_callback, target);

@@ -2,7 +2,7 @@
 """A virtual board with a real U-Boot in flash memory of its own, as boards have that are flashed by their
 boot loader: an emulated arm64 machine whose disk may hold anything or nothing.
 
-Its environment (also in flash) is a boot script; Linux is loaded from the disk that it wrote.
+Its boot script, made by `fleetflash recovery script`, is in flash too; Linux is loaded from the disk that it wrote.
 """
 
 import json
@@ -22,7 +22,7 @@ from device import Device
 FIRMWARE = pathlib.Path("/usr/lib/u-boot/qemu_arm64/u-boot.bin")
 FLASH = 64 << 20  # of each of the machine's two flash chips
 ENVIRONMENT = 0x40000  # CONFIG_ENV_SIZE of U-Boot for this machine
-LOAD = "0x48000000"
+SCRIPT = 0x80000  # where the boot script is in the second chip
 # The disk is the machine's first (and only) virtio block device.
 BOOT = ("if load virtio 0:1 0x42000000 /boot/vmlinuz && load virtio 0:1 0x50000000 /boot/initrd; then "
         "setenv bootargs {words}; booti 0x42000000 0x50000000:${{filesize}} ${{fdtcontroladdr}}; fi")
@@ -36,6 +36,11 @@ def missing():
     return arm64.missing()
 
 
+def recovery(lab, *args):
+    """Runs `fleetflash recovery …`."""
+    return lab.run([lab.fleetflash_argv()[0], "recovery", *args], text=True, capture_output=True)
+
+
 def make_root(root, layout, version):
     """The arm64 root with a kernel and its initial RAM disk in /boot."""
     arm64.make_root(root, layout, version)
@@ -45,9 +50,9 @@ def make_root(root, layout, version):
     (root / "etc/fleetflash-image").write_text(f"netboard {version}\n")
 
 
-roots.MAKERS["netboard"] = make_root
-images.SIZE["netboard"] = 112
-images.BOOT_SIZE["netboard"] = images.BOOT_SIZE["busybox"]
+roots.MAKERS["netboard"] = roots.MAKERS["netboard-pi"] = make_root
+images.SIZE["netboard"], images.SIZE["netboard-pi"] = 112, 184
+images.BOOT_SIZE["netboard"], images.BOOT_SIZE["netboard-pi"] = images.BOOT_SIZE["busybox"], 72
 
 
 def recipe_path(name):
@@ -76,27 +81,32 @@ def flash_chip(path, content):
 
 
 class NetBoard(Device):
-    """A board with an empty disk, or one that holds the image of a version. script is what its boot loader
-    does before it boots the disk; "{mac}" and "{boot}" in it are replaced."""
+    """A board with an empty disk, or one that holds the image of a version; with put_script before it boots.
+    A bare one has no environment: its boot loader does what it does by itself, and looks for a script on the disk."""
 
-    def __init__(self, lab, index, name, script="", version="blank", disk_size="128M", mem="512M", **kw):
+    def __init__(self, lab, index, name, version="blank", disk_size="128M", mem="512M", bare=False, **kw):
         super().__init__(lab, index, name, mem=mem, layout="mbr", version=version, disk_size=disk_size,
                          **{**kw, "kind": "netboard"})
         self.kind = "arm64"  # its root has that one's host keys
-        words = " ".join(["console=ttyAMA0", "loglevel=6", "ff.root=/dev/vda1", "ff.fs=ext4", "ff.stack=plain",
-                          f"ff.ip={self.ip}/24", f"ff.host={name}", *self.wishes()])
-        # U-Boot's virtio network driver returns its 32 receive buffers without telling the device, which is deaf
-        # for good once they all were full: a window and its repetitions until the end have to fit.
-        env = {"bootdelay": "0", "ipaddr": self.ip, "netmask": "255.255.255.0", "serverip": "10.77.0.1",
-               "autoload": "no", "tftpblocksize": "1468", "tftptimeout": "5000",
-               "tftptimeoutcountmax": "5", "tftpwindowsize": "4", "netretry": "no",
-               "ethaddr": self.mac, "boot": BOOT.format(words=words),
-               "bootcmd": f"{script or 'true'}; run boot; reset"}
-        text, chip = self.dir / "env.txt", self.dir / "env.bin"
+        env = {"bootdelay": "0", "ethaddr": self.mac, "scriptaddr": "0x40200000", "ramdisk_addr_r": "0x48000000",
+               "bootcmd": f"cp.b {hex(FLASH + SCRIPT)} ${{scriptaddr}} 0x20000; source ${{scriptaddr}}; reset"}
+        text, self.chip = self.dir / "env.txt", self.dir / "env.bin"
         text.write_text("".join(f"{key}={value}\n" for key, value in env.items()))
-        run("mkenvimage", "-s", hex(ENVIRONMENT), "-o", chip, text)
+        run("mkenvimage", "-s", hex(ENVIRONMENT), "-o", self.chip, text)
         flash_chip(self.dir / "flash0", FIRMWARE)
-        flash_chip(self.dir / "flash1", chip)
+        flash_chip(self.dir / "flash1", "/dev/null" if bare else self.chip)
+
+    def netboot(self):
+        """What the inventory's `netboot` is for this board."""
+        words = ["console=ttyAMA0", "loglevel=6", "ff.root=/dev/vda1", "ff.fs=ext4", "ff.stack=plain",
+                 f"ff.ip={self.ip}/24", f"ff.host={self.name}", *self.wishes()]
+        return {"layout": "disk", "disk": "virtio 0", "boot": BOOT.format(words=" ".join(words))}
+
+    def put_script(self, path):
+        """Puts a boot script into its flash memory."""
+        with open(self.dir / "flash1", "r+b") as chip:
+            chip.seek(SCRIPT)
+            chip.write(path.read_bytes())
 
     def loader_text(self):
         """What its boot loader said since the device was made, without the kernel's words."""

@@ -14,34 +14,36 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 import netboard
+import tftp
 from check import check, outcomes
 from lab import Lab, require
 
-# Fetches part after part until there is none, and says what it wrote. U-Boot counts in hexadecimal.
-SCRIPT = """setenv part 0; setenv sector 0; setenv total 0; \
-while tftpboot {load} {mac}/rpi_image_part_$part; do \
-setexpr blocks $filesize / 200; virtio write {load} $sector $blocks; \
-setexpr sector $sector + $blocks; setexpr total $total + $filesize; setexpr part $part + 1; done; \
-if test $total != 0; then tftpboot {load} {mac}/report/OK-0x$total; fi"""
 
-
-def board(lab, name, **kw):
-    index = len(lab.devices) + 1
-    mac = f"02:ff:0a:4d:00:{10 + index:02x}"
-    return lab.device(name, kind="netboard", script=SCRIPT.format(load=netboard.LOAD, mac=mac), **kw)
+def prepare(lab, boards, inventory):
+    """Makes the boot script of the boards' inventory and puts it into their flash memories."""
+    script = lab.dir / "boot.scr"
+    p = netboard.recovery(lab, "script", "-i", inventory, "-o", script)
+    check(f"the boot script for {len(boards)} boards", p.returncode == 0 and f"{len(boards)} board" in p.stderr, p.stderr)
+    for d in boards:
+        d.put_script(script)
 
 
 def flash_all(lab, boards, image, packed):
     """Boards with nothing on their disks: nobody but their boot loaders can flash them."""
     inventory = lab.inventory(boards, host=lambda d: {
         "mode": "netboot", "mac": d.mac, "reset": {"command": d.reset_command()}, "reboot_timeout": "2m",
-        "netboot": {"layout": "disk", "part_size": "24M"}})
+        "netboot": {**d.netboot(), "part_size": "24M"}})
     report = lab.dir / "report.json"
+    prepare(lab, boards, inventory)
+    for d in boards:
+        d.boot()
+    tftp.lose(lab.network, boards[1].ip, 3)
     p = lab.fleetflash("-i", inventory, "--check", packed)
     check("--check: 0", p.returncode == 0, p.stdout + p.stderr)
     p = lab.fleetflash("-i", inventory, "--yes", "-v", "--report", report, packed)
     print(p.stderr, flush=True)
     check("exit code 0", p.returncode == 0, p.stdout[-4000:] + "".join(f"--- {d.name}\n{d.loader_text()[-6000:]}\n" for d in boards))
+    check("one of them lost packets", tftp.lost(lab.network) > 0)
     check("every outcome is flashed", set(outcomes(report).values()) == {"flashed"}, report.read_text())
     for t in json.loads(report.read_text())["targets"]:
         check(f"{t['name']}: by netboot, all of it", t["mode"] == "netboot" and
@@ -61,12 +63,13 @@ def cut_power_while_written(d):
 
 def escalate(lab, d, packed):
     """A live flash whose board loses its power in the middle of the write: its boot loader mends it."""
+    inventory = lab.inventory([d], name="live.yaml", defaults={"retries": 0, "connect_timeout": "5s"}, host=lambda d: {
+        "mode": "stream", "mac": d.mac, "reset": {"command": d.reset_command()}, "recovery": "netboot",
+        "netboot": {**d.netboot(), "part_size": "40M"}})
+    prepare(lab, [d], inventory)
     d.boot()
     d.wait_ssh(180)
     check(f"{d.name} runs the old image", d.image_version() == "old")
-    inventory = lab.inventory([d], name="live.yaml", defaults={"retries": 0, "connect_timeout": "5s"}, host=lambda d: {
-        "mode": "stream", "mac": d.mac, "reset": {"command": d.reset_command()}, "recovery": "netboot",
-        "netboot": {"layout": "disk", "part_size": "40M"}})
     cutter = threading.Thread(target=cut_power_while_written, args=(d,))
     cutter.start()
     report = lab.dir / "live.json"
@@ -88,13 +91,11 @@ def main():
         sys.exit(77)
     with Lab() as lab:
         image, packed = netboard.raw("new"), netboard.packed("new")
-        boards = [board(lab, f"board-{n}") for n in (1, 2, 3)]
-        for d in boards:
-            d.boot()
+        boards = [lab.device(f"board-{n}", kind="netboard") for n in (1, 2, 3)]
         flash_all(lab, boards, image, packed)
         for d in boards:
             d.power_cut()
-        escalate(lab, board(lab, "live", version="old"), packed)
+        escalate(lab, lab.device("live", kind="netboard", version="old"), packed)
 
 
 if __name__ == "__main__":

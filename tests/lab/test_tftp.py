@@ -159,7 +159,7 @@ def test_long(bench, image, directory):
 def board_reads(board, server, part, per_mille):
     board.power_on()
     board.stop()
-    board.command(f"setenv ipaddr {board.ip}; setenv serverip {SERVER}; setenv tftpblocksize 1468; setenv tftpwindowsize 8")
+    board.command(f"setenv ipaddr {board.ip}; setenv serverip {SERVER}; setenv tftpblocksize 1468; setenv tftpwindowsize 4")
     if per_mille:
         tftp.lose(board.network, board.ip, per_mille)
     start = time.monotonic()

@@ -101,6 +101,8 @@ static void a_whole_system_is_described(void **state)
     (void)state;
     char machine[32];
     make_system();
+    shell("printf '# /dev/sda1\\nLABEL=a /a ext4\\n/dev/mapper/b1 /b ext4\\n"
+          "\\tPARTUUID=12345678-02\\t/ ext4\\n' > tree/etc/fstab");
     make_image("disk");
     for (unsigned round = 0; round < 2; round++) { /* built, and from the cache */
         struct image_facts facts = facts_of("disk");
@@ -122,6 +124,7 @@ static void a_whole_system_is_described(void **state)
         assert_false(facts.users[2].has_keys);
         assert_true(facts.has_host_keys);
         assert_false(facts.has_first_boot);
+        assert_string_equal(facts.fstab_partition, "PARTUUID=12345678-02");
         for (unsigned i = 0; i < 3; i++) {
             const char *types[] = {"ed25519", "rsa", "ecdsa"};
             char command[128], line[128];
@@ -151,6 +154,7 @@ static void dropbear_systems_too(void **state)
     assert_true(facts.has_ssh_server);
     assert_true(facts.has_host_keys);
     assert_true(facts.has_first_boot);
+    assert_string_equal(facts.fstab_partition, "");
     assert_int_equal(facts.user_count, 1);
     assert_true(facts.users[0].has_keys);
     for (unsigned i = 0; i < 3; i++) {

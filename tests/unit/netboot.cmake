@@ -3,9 +3,11 @@
 add_executable(tftp_serve ${CMAKE_CURRENT_SOURCE_DIR}/unit/tftp_serve.c)
 target_link_libraries(tftp_serve PRIVATE netboot PkgConfig::JANSSON)
 set_target_properties(tftp_serve PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/tests)
-foreach(_test tftp_packet tftp_transfer)
+foreach(_test tftp_packet tftp_transfer netconsole)
   fleetflash_unit_test(${_test}_test SOURCES ${_test}_test.c LIBS netboot LABELS netboot)
 endforeach()
+fleetflash_unit_test(boot_script_test SOURCES boot_script_test.c store_help.c
+  LIBS netboot PkgConfig::SODIUM PkgConfig::ZSTD Threads::Threads LABELS netboot)
 
 # A short run of the fuzzer whatever compiler the rest is built with; longer ones by hand:
 # build/bin/tests/tftp_fuzz -max_total_time=600

@@ -71,7 +71,7 @@ static void test_commands(void **state)
         {"inventory import a.csv", COMMAND_IMPORT, .file = "a.csv"},
         {"reset -i x pi-25", COMMAND_RESET, .target = "pi-25"},
         {"-i x reset pi-25", COMMAND_RESET, .target = "pi-25"},
-        {"recovery image a b", COMMAND_RECOVERY_IMAGE, .argument = "a"},
+        {"recovery image -i x a b", COMMAND_RECOVERY_IMAGE, .argument = "a"},
         {"recovery script -i x c", COMMAND_RECOVERY_SCRIPT, .argument = "c"},
         {"policy list", COMMAND_POLICY_LIST, .image = NULL},
         {"policy check p.so", COMMAND_POLICY_CHECK, .file = "p.so"},
