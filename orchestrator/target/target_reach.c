@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AWAY_MS           2000u /* a machine needs at least this long to come back */
+#define AWAY_MS           2000u  /* a machine needs at least this long to come back */
+#define AGENT_PATIENCE_MS 30000u /* of an agent that has written all and is not told to reboot */
 #define RETURN_RETRY_MS   1500u
 #define RETURN_CONNECT_MS 10000u /* of one attempt; a booting sshd may accept and say nothing */
 #define PROOF_TIMEOUT_MS  60000u
@@ -280,6 +281,9 @@ static void return_pinged_callback(struct target *target, const struct error *er
 void target_enter_away(struct target *target)
 {
     target_disconnect(target);
+    if (target->reboot_deadline == 0) /* it could not be told to reboot, and does so by itself */
+        target->reboot_deadline =
+            uv_now(target->env->loop) + AGENT_PATIENCE_MS + target->status.spec->reboot_timeout;
     target->status.blocks_done = target->status.blocks_total = 0;
     target->status.rate = 0;
     if (target->is_local) {
