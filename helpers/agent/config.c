@@ -41,6 +41,10 @@ static bool take_line(struct config *config, const char *key, const char *value)
         text_copy(config->controller, sizeof config->controller, value);
         return true;
     }
+    if (strcmp(key, "directory") == 0) {
+        text_copy(config->directory, sizeof config->directory, value);
+        return value[0] == '/' && strlen(value) < sizeof config->directory;
+    }
     if (strcmp(key, "uid") == 0) {
         bool ok = take_number(value, UINT32_MAX - 1ul, &number);
         config->uid = ok ? (uid_t)number : 0;

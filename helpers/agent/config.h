@@ -16,6 +16,7 @@ struct config {
     bool has_key;
     uid_t uid;            /* besides root, who may attach */
     char controller[128]; /* for "being flashed by RUN from …" */
+    char directory[192];  /* where the agent was deployed, and policies leave word; "": nowhere */
     bool has_port;        /* false: no TCP */
     uint16_t port;        /* 0: any */
     struct switches switches;

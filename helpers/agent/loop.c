@@ -3,6 +3,7 @@
 #include "agent.h"
 #include "console.h"
 #include "fault.h"
+#include "services.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -186,6 +187,19 @@ static bool goes_on_alone(struct agent *agent)
     return agent->job == JOB_WRITE && agent->mode == MODE_STAGE && count_missing(agent) == 0;
 }
 
+static int64_t lonely_untouched(const struct agent *agent)
+{
+    return switch_is_on(&agent->config.switches, SWITCH_IMPATIENT) ? 5000 : LONELY_UNTOUCHED;
+}
+
+/* The old system runs on, and nobody else will start again what was stopped in it. */
+static void give_back(struct agent *agent)
+{
+    if (!agent->work.destroyed && services_start(agent->config.directory))
+        console_print(agent->console, "services that were stopped are started again");
+    agent->quit = true;
+}
+
 static void check_lonely(struct agent *agent, int64_t now)
 {
     struct fail fail;
@@ -194,12 +208,12 @@ static void check_lonely(struct agent *agent, int64_t now)
     if (alone == 0)
         return;
     if (agent->phase == PHASE_FAILED && agent->job == JOB_NONE && agent->reboot_at == 0)
-        agent->quit = true;
+        give_back(agent);
     else if (agent->serve_disk != NULL && agent->unix_listener < 0 && agent->tcp_listener < 0 &&
              (agent->phase < PHASE_FENCED || agent->mode != MODE_STAGE))
         agent->quit = true; /* nobody can come back */
-    else if (agent->phase < PHASE_FENCING && alone > LONELY_UNTOUCHED)
-        agent->quit = true;
+    else if (agent->phase < PHASE_FENCING && alone > lonely_untouched(agent))
+        give_back(agent);
     else if (agent->phase == PHASE_FENCED && alone > LONELY_FENCED && !goes_on_alone(agent)) {
         fault_set(&fail, FAILCODE_ABORTED,
                   "the controller has been gone for %d s, and %u blocks are missing",

@@ -40,7 +40,7 @@ bool switch_parse(struct switches *switches, const char *text)
         [SWITCH_NO_ROSET] = "no-roset",       [SWITCH_NO_PIN] = "no-pin",
         [SWITCH_NO_READBACK] = "no-readback", [SWITCH_NO_CALM] = "no-calm",
         [SWITCH_NO_NEWS] = "no-news",         [SWITCH_NO_REBOOT] = "no-reboot",
-        [SWITCH_NO_FOOTING] = "no-footing",
+        [SWITCH_NO_FOOTING] = "no-footing",   [SWITCH_IMPATIENT] = "impatient",
     };
     for (int i = 0; i < SWITCH_COUNT; i++)
         if (strcmp(text, names[i]) == 0) {

@@ -11,6 +11,8 @@
 
 #define DEFAULT_COMMAND_TIMEOUT 60000u
 
+static const char *host_quote(struct ff_target *target, const char *text);
+
 static struct policy_run *run_of(struct ff_target *target)
 {
     return target->host_data;
@@ -99,6 +101,30 @@ static int host_run(struct ff_target *target, const char *command, unsigned time
         return 0;
     policy_job_cancel(job);
     return -1;
+}
+
+/* Written whole, or not at all. */
+static int host_leave_undo(struct ff_target *target, const char *command,
+                           ff_command_callback callback, void *data)
+{
+    struct policy_run *run = run_of(target);
+    const char *file = run->transport.undo_file;
+    char text[FF_UNDO_MAX + FF_UNDO_MAX / 2 + 1200];
+    if (run->phase != RUN_STOPPING) {
+        policy_run_log(run, "it called leave_undo outside a stop: refused");
+        return -1;
+    }
+    if (file[0] == '\0' || command == NULL)
+        return -1;
+    const char *quoted = strlen(command) > FF_UNDO_MAX ? NULL : host_quote(target, command);
+    if (quoted == NULL || strlen(quoted) > FF_UNDO_MAX + FF_UNDO_MAX / 2) {
+        policy_run_log(run, "too much to leave word of on the device: if this program is killed, "
+                            "what is stopped stays so until it is started again by hand");
+        return -1;
+    }
+    snprintf(text, sizeof text, "umask 077; printf '%%s\\n' %s >%s.new && mv %s.new %s", quoted,
+             file, file, file);
+    return host_run(target, text, 0, callback, data);
 }
 
 static int host_run_local(struct ff_target *target, const char *const *argv, const char *input,
@@ -278,4 +304,5 @@ const struct ff_host policy_host = {
     .log = host_log,
     .mistake = host_mistake,
     .postpone = host_postpone,
+    .leave_undo = host_leave_undo,
 };

@@ -60,6 +60,9 @@ struct policy_transport {
                  void *done_arg);
     void (*cancel)(void *arg, void *handle);
     void (*log)(void *arg, const char *text);
+    /* where on the device a file may be made for ff_host.leave_undo, an absolute path without
+     * anything special to a shell; "": nowhere */
+    char undo_file[256];
     /* a stop was put off: seconds until the next, and why; may be NULL */
     void (*waits)(void *arg, uint64_t seconds, const char *reason);
     void *arg;

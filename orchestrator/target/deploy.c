@@ -187,10 +187,11 @@ static void deploy_start_agent(struct deploy *deploy)
 {
     char key[2 * PROTOCOL_KEY_SIZE + 1];
     sodium_bin2hex(key, sizeof key, deploy->config->key, PROTOCOL_KEY_SIZE);
-    char text[512];
-    int size =
-        snprintf(text, sizeof text, "run_id %s\nkey %s\nuid %u\ncontroller %s\nport 0\n",
-                 deploy->config->run_id, key, deploy->result.uid, deploy->config->controller);
+    char text[800];
+    int size = snprintf(text, sizeof text,
+                        "run_id %s\nkey %s\nuid %u\ncontroller %s\nport 0\ndirectory %s\n",
+                        deploy->config->run_id, key, deploy->result.uid, deploy->config->controller,
+                        deploy->result.directory);
     char command[320];
     snprintf(command, sizeof command, "%s%s/agent start", deploy->result.is_root ? "" : "sudo -n ",
              deploy->result.directory);

@@ -40,7 +40,7 @@ enum target_step {
 };
 
 /* The parts of STEP_UNDO (target_undo.c). */
-enum undo_part { UNDO_AGENT, UNDO_RETURN, UNDO_SERVICES, UNDO_FOLDER };
+enum undo_part { UNDO_AGENT, UNDO_RETURN, UNDO_SERVICES, UNDO_LEFT, UNDO_FOLDER };
 
 enum { POLICY_CUTS_MAX = 8 };
 
@@ -93,9 +93,10 @@ struct target {
     enum target_outcome final_outcome;
     enum undo_part undo_part;
     bool undo_connected, undo_connecting; /* tried once; just now */
-    struct link_run *undo_run;            /* the folder's removal */
+    struct link_run *undo_run;            /* what was left on the device, or the folder's removal */
 
     struct device_record flashed_with; /* with if_used: keep; image_id "": nothing known */
+    bool looked;                       /* whether it may stay was asked for the plan: it may not */
     bool verified;                     /* the disk was read back, or compared, whole */
 
     bool recovering;      /* the live flash has failed; its boot loader is to mend it */

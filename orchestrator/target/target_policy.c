@@ -4,6 +4,7 @@
 
 #include "target/shell.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,8 +140,17 @@ static int policy_make(struct target *target, struct error *err)
                                                    .mode = flash_mode_name(target->status.mode),
                                                    .image = target->env->image,
                                                    .run_id = target->env->run_id};
-    struct policy_transport transport = {transport_run, transport_cancel, transport_log,
-                                         transport_waits, target};
+    struct policy_transport transport = {
+        .run = transport_run,
+        .cancel = transport_cancel,
+        .log = transport_log,
+        .waits = transport_waits,
+        .arg = target,
+    };
+    /* Of its own: what an earlier stop has left counts as well. */
+    if (target->deployed.directory[0] != '\0')
+        snprintf(transport.undo_file, sizeof transport.undo_file, "%s/undo-%08x",
+                 target->deployed.directory, (unsigned)randombytes_random());
     target->policy =
         policy_run_new(target->env->policies, policy, &target->policy_target, &transport);
     if (target->policy == NULL)

@@ -4,17 +4,20 @@
  * before: they would find read-only file systems), then the agent's folder goes. What cannot be
  * done is left out; the outcome stands already.
  *
- * | part     | does                     | goes on by                                |
- * |----------|--------------------------|-------------------------------------------|
- * | AGENT    | ABORT                    | FAIL (what became of it), lost, timer     |
- * | RETURN   | waits for the old system | another boot id, timer                    |
- * | SERVICES | the policy's undo        | its verdict (it has a deadline of its own)|
- * | FOLDER   | rm                       | its end, timer                            |
+ * - AGENT: ABORT; goes on by FAIL (what became of the old system), a lost stream, the timer
+ * - RETURN: waits for the old system; another boot id, the timer
+ * - SERVICES: the policy's undo; its verdict (the policy has a deadline of its own)
+ * - LEFT, in a resumed run: what the killed run's policies left on the device; its end, the timer
+ * - FOLDER: rm; its end, the timer
  *
  * A part that needs a connection and has none makes one, once for all of them.
  */
 #include "target/target_internal.h"
 
+#include "target/shell.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A policy's own deadline comes first; this bounds an undo that sets none. */
@@ -153,16 +156,49 @@ static void undo_verdict_callback(enum ff_verdict verdict, const char *reason, v
     else if (target->policy_can_undo)
         target_log(target, LOG_INFO, "the %s policy has undone what it did",
                    target->status.spec->services.policy);
-    undo_enter(target, target_policy_next(target) ? UNDO_SERVICES : UNDO_FOLDER);
+    undo_enter(target, target_policy_next(target) ? UNDO_SERVICES : UNDO_LEFT);
 }
 
 static void undo_services(struct target *target)
 {
     if (target->policy == NULL && !target_policy_next(target))
-        undo_enter(target, UNDO_FOLDER);
+        undo_enter(target, UNDO_LEFT);
     else if (!undo_connects(
                  target)) /* without one too: a policy may have stopped things elsewhere */
         policy_run_undo(target->policy, POLICY_UNDO_TIMEOUT, undo_verdict_callback, target);
+}
+
+static void left_callback(const struct link_run_result *result, void *arg)
+{
+    struct target *target = arg;
+    target->undo_run = NULL;
+    if (result->err == NULL && result->out[0] != '\0')
+        target_log(target, LOG_INFO, "what the killed run had stopped was started again");
+    undo_enter(target, UNDO_FOLDER);
+}
+
+/* The folders of all tries of this run: an agent that gave up has done it already. */
+static void undo_left(struct target *target)
+{
+    char text[700], *command;
+    const char *folder = target->deployed.directory, *end = strrchr(folder, '-');
+    if (!target->resumed || end == NULL) {
+        undo_enter(target, UNDO_FOLDER);
+        return;
+    }
+    if (undo_connects(target))
+        return;
+    snprintf(text, sizeof text,
+             "for f in %.*s-*/undo-????????; do [ -f \"$f\" ] || continue; "
+             "sh \"$f\" </dev/null >/dev/null 2>&1; rm -f \"$f\"; echo done; done",
+             (int)(end - folder), folder);
+    command = target->link != NULL ? shell_as_root(text, target->deployed.is_root) : NULL;
+    if (command != NULL)
+        target->undo_run = link_run_command(target->link, command, NULL, POLICY_UNDO_TIMEOUT,
+                                            left_callback, target);
+    free(command);
+    if (target->undo_run == NULL)
+        undo_enter(target, UNDO_FOLDER);
 }
 
 static void folder_removed_callback(const struct link_run_result *result, void *arg)
@@ -187,10 +223,8 @@ static void undo_folder(struct target *target)
 static void undo_enter(struct target *target, enum undo_part part)
 {
     static void (*const enter[])(struct target *) = {
-        [UNDO_AGENT] = undo_agent,
-        [UNDO_RETURN] = undo_return,
-        [UNDO_SERVICES] = undo_services,
-        [UNDO_FOLDER] = undo_folder,
+        [UNDO_AGENT] = undo_agent, [UNDO_RETURN] = undo_return, [UNDO_SERVICES] = undo_services,
+        [UNDO_LEFT] = undo_left,   [UNDO_FOLDER] = undo_folder,
     };
     target->undo_part = part;
     uv_timer_stop(&target->timer);
@@ -242,6 +276,10 @@ void target_undo_fault(struct target *target)
         if (target->link == NULL && !target->undo_connected)
             undo_enter(target, UNDO_SERVICES);
         break; /* else its commands fail, and it says so */
+    case UNDO_LEFT:
+        undo_enter(target,
+                   target->link == NULL && !target->undo_connected ? UNDO_LEFT : UNDO_FOLDER);
+        break;
     case UNDO_FOLDER:
         target_finish(target, target->final_outcome, NULL);
         break;

@@ -30,3 +30,12 @@ void result_describe(const struct ff_result *result, char *out, size_t out_size)
                  result->err[0] == '\0' ? "" : ": ", (int)strcspn(result->err, "\r\n"),
                  result->err);
 }
+
+void undo_left(const struct ff_host *host, struct ff_target *target, const struct ff_result *result)
+{
+    char detail[200];
+    if (result->exit_status == 0)
+        return;
+    result_describe(result, detail, sizeof detail);
+    host->log(target, "cannot leave word of what runs on the device: %s", detail);
+}

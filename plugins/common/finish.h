@@ -12,6 +12,10 @@ void finish_no_memory(const struct ff_host *host, struct ff_target *target);
 void finish_failed(const struct ff_host *host, struct ff_target *target, const char *what,
                    const struct ff_result *result);
 
+/* The end of leave_undo: logs when it did not work. */
+void undo_left(const struct ff_host *host, struct ff_target *target,
+               const struct ff_result *result);
+
 /* "exit status 1: first line of stderr", or why it did not run; at most out_size bytes. */
 void result_describe(const struct ff_result *result, char *out, size_t out_size);
 

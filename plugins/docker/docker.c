@@ -100,24 +100,32 @@ static bool survey_read(const struct ff_host *host, struct ff_target *target,
     return true;
 }
 
-/* "ENGINE WORD ID…" over all containers, from the last to the first with backwards. */
-static void containers_run(const struct ff_host *host, struct ff_target *target, const char *verb,
-                           bool backwards, ff_command_callback callback)
+/* "ENGINE VERB ID…" over all containers, from the last to the first with backwards; for free().
+ * NULL when memory is short. */
+static char *containers_command(const struct work *work, const char *verb, bool backwards)
 {
-    const struct work *work = target->policy_data;
     char *command = NULL;
     size_t size = 0;
     FILE *stream = open_memstream(&command, &size);
-    if (stream == NULL) {
-        finish_no_memory(host, target);
-        return;
-    }
+    if (stream == NULL)
+        return NULL;
     fprintf(stream, "%s %s", work->engine, verb);
     for (size_t i = 0; i < work->count; i++)
         fprintf(stream, " %s", work->containers[backwards ? work->count - 1 - i : i].id);
     fprintf(stream, " >/dev/null </dev/null");
+    if (fclose(stream) == 0)
+        return command;
+    free(command);
+    return NULL;
+}
+
+static void containers_run(const struct ff_host *host, struct ff_target *target, const char *verb,
+                           bool backwards, ff_command_callback callback)
+{
+    const struct work *work = target->policy_data;
+    char *command = containers_command(work, verb, backwards);
     unsigned timeout = (unsigned)(work->timeout_ms + 10000) * (unsigned)work->count;
-    if (fclose(stream) != 0 || host->run(target, command, timeout, callback, NULL) != 0)
+    if (command == NULL || host->run(target, command, timeout, callback, NULL) != 0)
         finish_no_memory(host, target);
     free(command);
 }
@@ -160,11 +168,37 @@ static void stopped_callback(const struct ff_host *host, struct ff_target *targe
     survey_run(host, target, checked_callback);
 }
 
+static void stop_them(const struct ff_host *host, struct ff_target *target)
+{
+    struct work *work = target->policy_data;
+    char verb[40];
+    snprintf(verb, sizeof verb, "stop -t %u", (unsigned)(work->timeout_ms / 1000));
+    work->stop_asked = true;
+    containers_run(host, target, verb, false, stopped_callback);
+}
+
+static void left_callback(const struct ff_host *host, struct ff_target *target,
+                          const struct ff_result *result, void *data)
+{
+    (void)data;
+    undo_left(host, target, result);
+    stop_them(host, target);
+}
+
+/* For whoever has to start them again instead of us: one that runs stays as it is. */
+static bool leave_word(const struct ff_host *host, struct ff_target *target)
+{
+    char *command =
+        FF_KNOWS(host, leave_undo) ? containers_command(target->policy_data, "start", true) : NULL;
+    bool asked = command != NULL && host->leave_undo(target, command, left_callback, NULL) == 0;
+    free(command);
+    return asked;
+}
+
 static void surveyed_callback(const struct ff_host *host, struct ff_target *target,
                               const struct ff_result *result, void *data)
 {
     struct work *work = target->policy_data;
-    char verb[40];
     (void)data;
     if (!survey_read(host, target, result, work))
         return;
@@ -175,11 +209,10 @@ static void surveyed_callback(const struct ff_host *host, struct ff_target *targ
     }
     for (size_t i = 0; i < work->count; i++)
         host->log(target, "stopping container %s", work->containers[i].name);
-    snprintf(verb, sizeof verb, "stop -t %u", (unsigned)(work->timeout_ms / 1000));
     host->deadline(target, (unsigned)(work->timeout_ms + 10000) * (unsigned)work->count +
-                               2 * SURVEY_TIMEOUT_MS);
-    work->stop_asked = true;
-    containers_run(host, target, verb, false, stopped_callback);
+                               3 * SURVEY_TIMEOUT_MS);
+    if (!leave_word(host, target))
+        stop_them(host, target);
 }
 
 static void docker_stop(const struct ff_host *host, struct ff_target *target)

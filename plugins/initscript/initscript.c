@@ -235,6 +235,43 @@ static void stop_next(const struct ff_host *host, struct ff_target *target)
         finish_no_memory(host, target);
 }
 
+static void left_callback(const struct ff_host *host, struct ff_target *target,
+                          const struct ff_result *result, void *data)
+{
+    (void)data;
+    undo_left(host, target, result);
+    stop_next(host, target);
+}
+
+/* What runs now, for whoever has to start it again instead of us: what is down then is started,
+ * from the last one to the first. */
+static bool leave_word(const struct ff_host *host, struct ff_target *target)
+{
+    struct work *work = target->policy_data;
+    const char *folder = host->parameter(target, "scripts", 0);
+    char *command = NULL;
+    size_t size = 0, running = 0;
+    folder = host->quote(target, folder == NULL ? "/etc/init.d" : folder);
+    FILE *stream =
+        folder == NULL || !FF_KNOWS(host, leave_undo) ? NULL : open_memstream(&command, &size);
+    if (stream == NULL)
+        return false;
+    fprintf(stream, "d=%s\nset --", folder);
+    for (size_t i = work->count; i-- > 0;) {
+        if (work->services[i].running)
+            fprintf(stream, " %s", work->services[i].name);
+        running += work->services[i].running;
+    }
+    fprintf(stream,
+            "\n(%s) | while read -r n s r; do\n"
+            "  [ \"$r\" != stopped ] || \"$s\" start </dev/null >/dev/null 2>&1\ndone",
+            work->dialect->survey);
+    bool asked = fclose(stream) == 0 && running > 0 &&
+                 host->leave_undo(target, command, left_callback, NULL) == 0;
+    free(command);
+    return asked;
+}
+
 static void surveyed_callback(const struct ff_host *host, struct ff_target *target,
                               const struct ff_result *result, void *data)
 {
@@ -248,7 +285,8 @@ static void surveyed_callback(const struct ff_host *host, struct ff_target *targ
         else if (!work->services[i].running)
             host->log(target, "%s does not run", work->services[i].name);
     }
-    stop_next(host, target);
+    if (!leave_word(host, target))
+        stop_next(host, target);
 }
 
 /* --- what stops along with them --------------------------------------------------------------- */

@@ -333,7 +333,7 @@ static void systemd_stop(const struct ff_host *host, struct ff_target *target)
     }
     work->timeout_ms = host->number(target, "timeout", TIMEOUT_MS);
     /* Our own timeouts come first: they name the units. */
-    host->deadline(target, (unsigned)work->timeout_ms + KILL_WAIT_MS + 7 * COMMAND_TIMEOUT_MS);
+    host->deadline(target, (unsigned)work->timeout_ms + KILL_WAIT_MS + 8 * COMMAND_TIMEOUT_MS);
     list_units(host, target);
 }
 

@@ -92,6 +92,34 @@ static void stopped_callback(const struct ff_host *host, struct ff_target *targe
         finish_failed(host, target, "systemctl stop", result);
 }
 
+static void ask_stop(const struct ff_host *host, struct ff_target *target)
+{
+    struct work *work = target->policy_data;
+    work->stop_asked = true;
+    work->deadline = work_now_ms() + work->timeout_ms;
+    work_run(host, target, "stop --no-block", UNIT_TO_STOP, false, COMMAND_TIMEOUT_MS,
+             stopped_callback);
+}
+
+static void left_callback(const struct ff_host *host, struct ff_target *target,
+                          const struct ff_result *result, void *data)
+{
+    (void)data;
+    undo_left(host, target, result);
+    ask_stop(host, target);
+}
+
+/* For whoever has to start them again instead of us. */
+static bool leave_word(const struct ff_host *host, struct ff_target *target)
+{
+    char *command = FF_KNOWS(host, leave_undo)
+                        ? work_command(host, target, "start --no-block", UNIT_TO_STOP, false)
+                        : NULL;
+    bool asked = command != NULL && host->leave_undo(target, command, left_callback, NULL) == 0;
+    free(command);
+    return asked;
+}
+
 void work_stop(const struct ff_host *host, struct ff_target *target)
 {
     struct work *work = target->policy_data;
@@ -103,8 +131,6 @@ void work_stop(const struct ff_host *host, struct ff_target *target)
     }
     work_names(names, sizeof names, &work->units, false);
     host->log(target, "stopping %s", names);
-    work->stop_asked = true;
-    work->deadline = work_now_ms() + work->timeout_ms;
-    work_run(host, target, "stop --no-block", UNIT_TO_STOP, false, COMMAND_TIMEOUT_MS,
-             stopped_callback);
+    if (!leave_word(host, target))
+        ask_stop(host, target);
 }

@@ -12,6 +12,13 @@ uint64_t work_now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* Nothing in it is special to a shell. */
+static bool unit_name_is_plain(const char *name)
+{
+    return name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                             "._@:-")] == '\0';
+}
+
 void work_names(char *out, size_t out_size, const struct units *units, bool only_awaited)
 {
     size_t used = 0;
@@ -29,9 +36,8 @@ void work_names(char *out, size_t out_size, const struct units *units, bool only
     }
 }
 
-void work_run(const struct ff_host *host, struct ff_target *target, const char *begin,
-              enum unit_state state, bool only_awaited, unsigned timeout_ms,
-              ff_command_callback callback)
+char *work_command(const struct ff_host *host, struct ff_target *target, const char *begin,
+                   enum unit_state state, bool only_awaited)
 {
     struct work *work = target->policy_data;
     char *command = NULL;
@@ -45,15 +51,27 @@ void work_run(const struct ff_host *host, struct ff_target *target, const char *
         bool in_this_pass = unit_is_trigger(unit) == (i < work->units.count);
         if (!in_this_pass || unit->state != state || (only_awaited && !unit->awaited))
             continue;
-        if (unit->quoted == NULL)
+        bool plain = unit_name_is_plain(unit->name);
+        if (!plain && unit->quoted == NULL)
             unit->quoted = host->quote(target, unit->name);
-        complete = unit->quoted != NULL;
+        complete = plain || unit->quoted != NULL;
         if (complete)
-            fprintf(stream, " %s", unit->quoted);
+            fprintf(stream, " %s", plain ? unit->name : unit->quoted);
     }
     if (stream != NULL && fclose(stream) != 0)
         complete = false;
-    if (!complete || host->run(target, command, timeout_ms, callback, NULL) != 0)
+    if (complete)
+        return command;
+    free(command);
+    return NULL;
+}
+
+void work_run(const struct ff_host *host, struct ff_target *target, const char *begin,
+              enum unit_state state, bool only_awaited, unsigned timeout_ms,
+              ff_command_callback callback)
+{
+    char *command = work_command(host, target, begin, state, only_awaited);
+    if (command == NULL || host->run(target, command, timeout_ms, callback, NULL) != 0)
         finish_no_memory(host, target);
     free(command);
 }

@@ -25,9 +25,13 @@ struct work {
 /* Monotonic. */
 uint64_t work_now_ms(void);
 
-/* Runs "systemctl begin -- UNIT…" over the units in a state, those that start others first: so they
+/* "systemctl begin -- UNIT…" over the units in a state, those that start others first: so they
  * cannot do it any more, and a socket does not find its service up already. only_awaited leaves out
- * the others. Finishes as FAIL when it cannot. */
+ * the others. For free(); NULL when memory is short. */
+char *work_command(const struct ff_host *host, struct ff_target *target, const char *begin,
+                   enum unit_state state, bool only_awaited);
+
+/* Runs it. Finishes as FAIL when it cannot. */
 void work_run(const struct ff_host *host, struct ff_target *target, const char *begin,
               enum unit_state state, bool only_awaited, unsigned timeout_ms,
               ff_command_callback callback);

@@ -198,12 +198,14 @@ static void services_free(struct harness *harness)
 
 bool harness_start(struct harness *harness)
 {
-    const struct policy_transport transport = {
+    struct policy_transport transport = {
         .run = transport_run, .cancel = transport_cancel, .log = transport_log, .arg = harness};
     const struct policy_target target = {&harness->spec, "stage", "lab.img.xz", "run-1"};
     struct error err;
     const struct ff_policy *policy =
         policy_set_find(harness->set, harness->spec.services.policy, &err);
+    if (harness->undo_file != NULL)
+        snprintf(transport.undo_file, sizeof transport.undo_file, "%s", harness->undo_file);
     harness->verdicts = 0;
     harness->log[0] = '\0';
     if (policy == NULL) {

@@ -32,6 +32,7 @@ struct harness {
     char reason[600];
 
     const char *const *via; /* words before the command, NULL: {"/bin/sh", "-c"} */
+    const char *undo_file;  /* where leave_undo leaves things, NULL: nowhere */
     const char *replace[2]; /* in every command, [0] becomes [1]; NULL: nothing */
     const struct answer *answers;
     size_t answer_count;

@@ -357,8 +357,8 @@ static void test_cut_off(void **state)
         {.expect = "list-units", .out = "docker.service loaded active running Docker\n"},
         {.expect = "show -p Id -p ActiveState -p Triggers"},
         {.expect = "show -p Id -p ActiveState -p SubState", .out = show},
-        {.expect = "stop --no-block -- 'docker.service'"},
-        {.expect = "show -p Id -p ActiveState -- 'docker.service'", .out = show},
+        {.expect = "stop --no-block -- docker.service"},
+        {.expect = "show -p Id -p ActiveState -- docker.service", .out = show},
     };
     enum { STAGES = 5, ASKED_TO_STOP = 3 };
     (void)state;
@@ -367,9 +367,9 @@ static void test_cut_off(void **state)
             struct answer list[STAGES + 2];
             memcpy(list, answers, sizeof answers);
             list[stage].never = true;
-            list[stage + 1] = (struct answer){.expect = "start --no-block -- 'docker.service'"};
+            list[stage + 1] = (struct answer){.expect = "start --no-block -- docker.service"};
             list[stage + 2] = (struct answer){
-                .expect = "show -p Id -p ActiveState -p Job -- 'docker.service'", .out = show};
+                .expect = "show -p Id -p ActiveState -p Job -- docker.service", .out = show};
             harness_open(&harness, NULL);
             harness.answers = list;
             harness.answer_count = stage + 3;

@@ -12,6 +12,7 @@
 
 static struct harness harness;
 static char *folder;
+static char undo_file[200]; /* "": none */
 
 /* An init script with status; the daemon holds its standard output open, as careless ones do. */
 static const char lsb_script[] =
@@ -43,6 +44,7 @@ static void start(const char *const *words, size_t count)
     memcpy(all, words, count * sizeof *words);
     all[count] = scripts;
     harness_open(&harness, NULL);
+    harness.undo_file = undo_file[0] != '\0' ? undo_file : NULL;
     harness_services(&harness, "sysv", all, count + 1);
     assert_true(harness_start(&harness));
 }
@@ -94,6 +96,33 @@ static void test_stop_and_undo(void **state)
     assert_non_null(strstr(calls, "two start"));
     assert_true(strstr(calls, "two start") < strstr(calls, "one start"));
     assert_null(strstr(calls, "idle start"));
+    end();
+}
+
+/* A host that is killed after the stop: what was left brings back what ran, and no more. */
+static void test_left_behind(void **state)
+{
+    char command[300];
+    (void)state;
+    folder = folder_make();
+    snprintf(undo_file, sizeof undo_file, "%s/undo-1", folder);
+    add_service("one", ":", true);
+    add_service("idle", ":", false);
+    add_service("S50two", "[ -e undo-1 ] || touch too-early", true);
+    START("stop=one", "stop=idle", "stop=two", "timeout=20s");
+    undo_file[0] = '\0';
+    assert_int_equal(harness_stop(&harness), FF_VERDICT_GO);
+    assert_false(runs("one"));
+    snprintf(command, sizeof command, "[ ! -e %s/too-early ] && %s/one start >/dev/null 2>&1",
+             folder, folder);
+    assert_int_equal(system(command), 0); /* somebody has started it meanwhile */
+    folder_write(folder, "calls", "");
+    snprintf(command, sizeof command, "sh %s/undo-1", folder);
+    assert_int_equal(system(command), 0);
+    assert_true(runs("one"));
+    assert_true(runs("S50two"));
+    assert_false(runs("idle"));
+    assert_null(strstr(folder_read(folder, "calls"), "one start"));
     end();
 }
 
@@ -189,9 +218,9 @@ static void test_no_scripts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stop_and_undo), cmocka_unit_test(test_without_status),
-        cmocka_unit_test(test_still_running), cmocka_unit_test(test_undo_in_between),
-        cmocka_unit_test(test_no_scripts),
+        cmocka_unit_test(test_stop_and_undo),   cmocka_unit_test(test_left_behind),
+        cmocka_unit_test(test_without_status),  cmocka_unit_test(test_still_running),
+        cmocka_unit_test(test_undo_in_between), cmocka_unit_test(test_no_scripts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

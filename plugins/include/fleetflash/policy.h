@@ -156,7 +156,21 @@ struct ff_host {
      * target together would be longer than an hour, this becomes a veto. From stop and what follows
      * from it only. Ask FF_KNOWS(host, postpone) first. */
     void (*postpone)(struct ff_target *target, unsigned delay_ms, const char *reason);
+
+    /* Leaves a POSIX shell command on the device that starts again what this stop is about to stop,
+     * for when this controller is killed and cannot call undo any more. Root runs it there, once,
+     * when the agent gives the device back by itself or a later --resume backs it out; it must do
+     * no harm where the services run already. It takes the place of what the same stop has left
+     * before. To be called before anything is asked to stop, which begins when the callback comes
+     * (under the rules of run; an exit status other than 0: it could not be left, which is no
+     * reason not to go on). Returns 0, or -1 when there is no place for it, or it is longer than
+     * FF_UNDO_MAX; then no callback comes. Ask FF_KNOWS(host, leave_undo) first. */
+    int (*leave_undo)(struct ff_target *target, const char *command, ff_command_callback callback,
+                      void *data);
 };
+
+/* Bytes: a small ssh server takes no longer command lines than 9000. */
+#define FF_UNDO_MAX 4000
 
 /* How a parameter's value is written. The host checks it before anything runs. */
 enum ff_type {
