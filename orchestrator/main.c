@@ -161,7 +161,8 @@ static int run_with(const struct options *options, const struct earlier *earlier
         .strict = options->strict,
         .mode = mode_of(options, earlier),
         .local = local_of(options, earlier),
-        .journal = earlier->journal,
+        .journal = options->command == COMMAND_CHECK ? NULL : earlier->journal,
+        .known = earlier->journal,
         .resume = resume ? &earlier->run : NULL,
         .resume_targets = resume ? earlier->targets : NULL,
         .resume_count = resume ? earlier->count : 0,
@@ -260,8 +261,14 @@ static void earlier_close(struct earlier *earlier)
 static int earlier_open(struct earlier *earlier, const struct options *options, struct error *err)
 {
     memset(earlier, 0, sizeof *earlier);
-    if (options->command == COMMAND_CHECK)
-        return 0;
+    char file[4200];
+    snprintf(file, sizeof file, "%s/journal.sqlite", options->state_dir);
+    if (options->command == COMMAND_CHECK) { /* makes none */
+        if (access(file, F_OK) != 0)
+            return 0;
+        earlier->journal = journal_open(uv_default_loop(), options->state_dir, err);
+        return earlier->journal != NULL ? 0 : -1;
+    }
     if (directory_make(options->state_dir, err) != 0)
         return error_remedy(err, "choose another with --state-dir");
     earlier->journal = journal_open(uv_default_loop(), options->state_dir, err);

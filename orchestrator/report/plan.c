@@ -259,10 +259,11 @@ static void print_left_alone(const struct plan *plan)
         }
         begun = true;
         const char *outcome = target_outcome_name(target->outcome);
+        const char *why = target->error.text[0] != '\0' ? summary_told(target) : target->proof;
         put(plan, target->outcome == OUTCOME_FAILED ? COLOUR_RED : COLOUR_NONE, NULL,
             "%s: %s%s%s%s%s", target->spec->name, outcome[0] != '\0' ? outcome : "not probed",
-            target->error.text[0] != '\0' ? ": " : "", summary_told(target),
-            target->error.remedy[0] != '\0' ? " — " : "", target->error.remedy);
+            why[0] != '\0' ? ": " : "", why, target->error.remedy[0] != '\0' ? " — " : "",
+            target->error.remedy);
     }
 }
 

@@ -130,6 +130,15 @@ static void run_try_plan(struct run *run)
         if (run->statuses[i]->outcome == OUTCOME_NONE && !run->statuses[i]->facts.known)
             return;
     }
+    if (run->looking)
+        return; /* one that has its answer at once comes back here */
+    bool looking = false;
+    run->looking = true;
+    for (size_t i = 0; i < run->count; i++)
+        looking |= target_look(run->targets[i]);
+    run->looking = false;
+    if (looking)
+        return;
     run->asked = true;
     run->view.phase = RUN_PLANNING;
     ask_user(run);
@@ -347,6 +356,7 @@ static void env_fill(struct run *run)
         .mode = config->mode,
         .local = config->local,
         .journal = config->journal,
+        .known = config->known,
         .probed = target_probed_callback,
         .absent = target_absent_callback,
         .changed = target_changed_callback,

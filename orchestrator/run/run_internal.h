@@ -43,6 +43,7 @@ struct run {
     size_t done;
     size_t left_alone; /* in no wave of the rollout */
     unsigned interrupts;
+    bool looking;        /* asks targets whether they may stay, for the plan */
     bool asked, refused; /* the plan was shown; nothing will be flashed */
     bool usage_error;    /* exit 2 */
     bool check_failed;   /* --check: some target would fail */

@@ -27,6 +27,7 @@ struct run_config {
     const char *minisign, *keyring; /* as in struct store_options */
     bool no_cache;
     struct journal *journal;          /* NULL with --check */
+    struct journal *known;            /* what devices were flashed with; NULL: nothing is known */
     const struct journal_run *resume; /* --resume: the run that goes on, NULL: a new one … */
     const struct journal_target *resume_targets; /* … and what is known of its targets */
     size_t resume_count;

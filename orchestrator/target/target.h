@@ -45,6 +45,7 @@ struct target_env {
     uint64_t rate;           /* bytes per second of one target, 0: no limit */
     struct journal *journal; /* NULL: nothing is recorded (--check) */
     struct station *station; /* what netboot targets share */
+    struct journal *known;   /* what devices were flashed with; NULL: of none it is known */
     struct store *store;     /* NULL until the image is checked to its last byte */
 
     /* What the run wants to hear. May call target functions. */
@@ -69,6 +70,11 @@ void target_probe(struct target *target);
 
 /* Before anything else: takes over what the journal knows of a run that was killed. */
 void target_resume(struct target *target, const struct journal_target *record);
+
+/* For the plan, once the image is there: whether a probed target may stay as it is (if_used: keep).
+ * True: that is being found out, and ends in `probed` or, with the outcome unchanged, in `done`.
+ * False: nothing is to be found out any more. */
+bool target_look(struct target *target);
 
 /* Flashes: probes first where that has not happened. env->store must be set. */
 void target_go(struct target *target);

@@ -17,13 +17,13 @@ void target_device_address(const struct target_spec *spec, char *out, size_t siz
 void target_keep_look_up(struct target *target)
 {
     const struct target_spec *spec = target->status.spec;
-    if (target->env->journal == NULL || spec->if_used != IF_USED_KEEP || target->env->force)
+    if (target->env->known == NULL || spec->if_used != IF_USED_KEEP || target->env->force)
         return;
     char address[300];
     struct error err = {0};
     struct device_record record;
     target_device_address(spec, address, sizeof address);
-    int found = devices_find(target->env->journal, spec->name, address, &record, &err);
+    int found = devices_find(target->env->known, spec->name, address, &record, &err);
     if (found < 0)
         target_log(target, LOG_WARNING, "%s; it is flashed where it differs", err.text);
     if (found > 0)
@@ -49,6 +49,28 @@ static const char *record_objection(const struct target *target)
     return NULL;
 }
 
+/* It is flashed; or, asked for the plan, would be. */
+static void keep_not(struct target *target)
+{
+    target->looked = true;
+    target_set_step(target, target->go ? STEP_BEGIN : STEP_PROBED);
+}
+
+static bool keep_is_wanted(const struct target *target)
+{
+    return target->status.spec->if_used == IF_USED_KEEP && !target->env->force && !target->resumed;
+}
+
+bool target_look(struct target *target)
+{
+    if (target->looked || !keep_is_wanted(target) || target->env->store == NULL ||
+        target->step == STEP_DONE)
+        return false;
+    if (target->step == STEP_PROBED)
+        target_set_step(target, STEP_KEEP);
+    return !target->looked;
+}
+
 static void keep_callback(const struct reach_result *result, void *arg)
 {
     struct target *target = arg;
@@ -62,21 +84,20 @@ static void keep_callback(const struct reach_result *result, void *arg)
         return;
     }
     target_log(target, LOG_INFO, "not kept: %s", result->error.text);
-    target_set_step(target, STEP_BEGIN);
+    keep_not(target);
 }
 
 void target_enter_keep(struct target *target)
 {
     const struct target_spec *spec = target->status.spec;
-    bool wanted = spec->if_used == IF_USED_KEEP && !target->env->force && !target->resumed;
-    if (!wanted || target->link == NULL) {
-        target_set_step(target, STEP_BEGIN);
+    if (!keep_is_wanted(target) || target->link == NULL) {
+        keep_not(target);
         return;
     }
     const char *objection = record_objection(target);
     if (objection != NULL) {
         target_log(target, LOG_INFO, "not kept: %s", objection);
-        target_set_step(target, STEP_BEGIN);
+        keep_not(target);
         return;
     }
     struct reach_config config = {
@@ -93,5 +114,5 @@ void target_enter_keep(struct target *target)
     reach_choose_samples(&config);
     target->reach = reach_start(target->link, &config, keep_callback, target);
     if (target->reach == NULL)
-        target_set_step(target, STEP_BEGIN);
+        keep_not(target);
 }

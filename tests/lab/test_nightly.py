@@ -42,6 +42,17 @@ class Nights:
         key = self.lab.devices[0].host_key_fingerprint(version)
         return lambda d: {"mode": "stage", "services": POLICY, "if_used": if_used, "after": {"host_key": key}}
 
+    def check(self, what, version, left_alone, if_used="keep"):
+        """--check over all devices, which run the new version: are all of them named as left alone, or none?"""
+        inventory = self.lab.inventory(name="check.yaml", host=lambda d: {
+            "mode": "stage", "if_used": if_used, "after": {"host_key": d.host_key_fingerprint(version)}})
+        self.lab.known_hosts(version="new")
+        p = self.lab.fleetflash("-i", inventory, "--check", self.lab.image("busybox", "mbr-boot", version))
+        print(f"--- {what}\n{p.stderr}", flush=True)
+        plan = p.stderr.partition("Left alone")[2]
+        named = [d.name for d in self.lab.devices if f"{d.name}: unchanged: " in plan]
+        check(f"{what}: exit code 0, left alone: {named}", p.returncode == 0 and len(named) == (len(self.lab.devices) if left_alone else 0))
+
     def use(self):
         for d in self.lab.devices:
             check(f"{d.name}: it is used", d.ssh(f"echo used > {MARK}; sync").returncode == 0)
@@ -70,6 +81,9 @@ def main():
         before = {d.name: (d.boot_id(), d.reboots()) for d in lab.devices}
         victims = {d.name: d.ssh(VICTIM) for d in lab.devices}
         check("its service runs everywhere", all(v.returncode == 0 and v.stdout for v in victims.values()), str(victims))
+        nights.check("check, keep", "new", True)
+        nights.check("check, another image", "old", False)
+        nights.check("check, reflash", "new", False, if_used="reflash")
         kept = nights.run("keep", "new", "new")
         for t, whole in zip(kept, first):
             d = nights.device[t["name"]]
