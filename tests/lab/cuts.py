@@ -205,7 +205,8 @@ class Board:
         if self.jump and any("connected (" in line and "direct)" in line and d.name in line for line in flasher.lines):
             problems.append("not through the jump host")
         done = last.done()
-        if done.get("mode") != trial.mode and trial.mode != "auto" and trial.how != "kill":
+        mode = "stream" if self.kind == "small" else trial.mode
+        if done.get("mode") != mode and trial.how != "kill":
             problems.append(f"in {done.get('mode')} mode")
         line = (f"{trial}: {what}; {done.get('outcome')} after {done.get('attempts')} connections, "
                 f"{time.monotonic() - began:.0f} s" + "".join(f"; {p}" for p in problems))
