@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """One slow device holds up nobody, and devices whose controller is gone for good: a half-written disk waits,
-says so on the console and is not rebooted; what is finished, or has all it needs, reboots by itself."""
+says so on the console, is not rebooted and feeds the watchdog; what is finished, or has all it needs, reboots by itself."""
 
 import os
 import sys
@@ -19,29 +19,45 @@ from test_fence import agents
 PATIENCE = 45
 
 
+def finished(flasher):
+    return {e["target"]: e["outcome"] for e in list(flasher.events) if e["event"] == "target_done"}
+
+
+def flash(lab, devices, key, image, waited):
+    """Begins to flash the devices, which have the host key of that version, in both modes, whole; returns the program
+    at work, and how long it took until those in `waited` were done."""
+    inventory = lab.inventory(devices, host=lambda d: {"mode": "stream" if d.index % 2 else "stage"})
+    known = "".join(f"{d.ip} {d.host_key(key(d))}\n" for d in devices)
+    (lab.home / ".ssh" / "known_hosts").write_text(known)
+    began = time.monotonic()
+    flasher = Flasher(lab, devices[0], lab.dir / f"state-{len(devices)}", "-i", inventory, "--yes", "--force", image)
+    names = {d.name for d in waited}
+    while not names <= finished(flasher).keys() and time.monotonic() < began + 300 and flasher.process.poll() is None:
+        time.sleep(0.1)
+    return flasher, time.monotonic() - began
+
+
 def test_slow(lab, image):
-    """Eight devices, one of them behind 2 Mbit/s."""
-    slow = lab.devices[-1]
+    """Eight devices, one of them behind 2 Mbit/s; before that the seven others alone, for comparison."""
+    *fast, slow = lab.devices
+    others = {d.name for d in fast}
+    alone, seconds_alone = flash(lab, fast, lambda d: "old", image, fast)
+    check("seven devices are flashed", alone.finish() == 0, alone.told())
     slow.limit_rate("2mbit")
-    inventory = lab.inventory(host=lambda d: {"mode": "stream" if d.index % 2 else "stage"})
-    flasher = Flasher(lab, slow, lab.dir / "state-slow", "-i", inventory, "--yes", image)
-    others = {d.name for d in lab.devices[:-1]}
+    flasher, seconds = flash(lab, lab.devices, lambda d: "old" if d is slow else "new", image, fast)
 
     def done():
-        return {e["target"]: e["outcome"] for e in list(flasher.events) if e["event"] == "target_done"}
+        return finished(flasher)
 
-    end = time.monotonic() + 300
-    while not others <= done().keys() and time.monotonic() < end and flasher.process.poll() is None:
-        time.sleep(0.1)
     seen = [e for e in list(flasher.events) if e["event"] == "target_progress" and e["target"] == slow.name]
     share = seen[-1]["blocks_done"] / seen[-1]["blocks_total"] if seen else 0
     print("".join(flasher.lines), flush=True)
-    check(f"when the seven fast ones are done, the slow one has {share:.0%} of its blocks",
+    check(f"seven alone took {seconds_alone:.0f} s, beside a slow one {seconds:.0f} s; then that one has {share:.0%} of its blocks",
           done() == {name: "flashed" for name in others} and share < 0.5, str(done()))
     slow.limit_rate(None)
     check("then it is flashed as well", flasher.finish() == 0 and done()[slow.name] == "flashed", flasher.told())
-    finished = next(e for e in flasher.events if e["event"] == "target_done" and e["target"] == slow.name)
-    check("by one connection", finished["attempts"] == 1, str(finished))
+    last = next(e for e in flasher.events if e["event"] == "target_done" and e["target"] == slow.name)
+    check("by one connection", last["attempts"] == 1, str(last))
     check_flashed(lab.devices, image)
 
 
@@ -75,7 +91,8 @@ def test_gone(lab):
     half = Gone(boards[0], "stream", "middle block")
     finished = Gone(boards[1], "stream", "verify", "reading-back")
     staged = Gone(boards[2], "stage", "write", "writing")
-    trials = (half, finished, staged)
+    watched = Gone(Board(lab, "systemd", lab.devices[8], folder), "stream", "middle block")
+    waiting, trials = (half, watched), (half, finished, staged, watched)
     lab.known_hosts()
     lab.each(lambda g: g.begin(), trials)
     for g in trials:
@@ -84,12 +101,14 @@ def test_gone(lab):
         g.device.wait_until(lambda d: d.reboots() == 1, 120)
         check(f"{g.mode} mode, at {g.point}: reboots by itself, and its disk is the image",
               same_as_image(g.device.snapshots[-1], g.board.raw), g.device.console_text()[-3000:])
-    half.device.wait_until(lambda d: "DO NOT POWER OFF, waiting for" in d.console_text(), 90)
+    for g in waiting:
+        g.device.wait_until(lambda d: "DO NOT POWER OFF, waiting for" in d.console_text(), 90)
     check("half-written: says on the console whom it waits for", True)
     time.sleep(PATIENCE)
-    console = half.flasher.console()
-    check("half-written: goes on waiting, is not rebooted", half.device.reboots() == 0 and half.device.running()
-          and "rebooting" not in console and "written\r" not in console, console)
+    for g in waiting:
+        console = g.flasher.console()
+        check(f"{g.device.name}, half-written: goes on waiting, is not rebooted", g.device.reboots() == 0 and g.device.running()
+              and "rebooting" not in console and "written\r" not in console, console)
     for g in trials:
         g.device.link_up()
         g.device.limit_rate(None)
@@ -107,6 +126,8 @@ def main():
             lab.device(f"node-{n}", kind="busybox", layout="mbr-boot", mem="128M", disk_size="64M")
         lab.boot_all()
         test_slow(lab, large_image(lab, 12))
+        # Reset by its watchdog if that is not fed while its agent waits.
+        lab.device("watched", kind="systemd", layout="mbr-boot", mem="320M", watchdog=10)
         test_gone(lab)
 
 
