@@ -334,6 +334,9 @@ static void fault_write(struct target *target, const struct error *err)
 {
     agent_session_free(target->session);
     target->session = NULL;
+    if (target->got_on) /* but a connection that comes up and dies at once is no success */
+        target->tries = 0;
+    target->got_on = false;
     bool written = target->phase == PHASE_WRITTEN || target->phase == PHASE_REBOOTING;
     bool unreachable = !target->lifeline_proven || target->tries >= target->status.spec->retries;
     /* Of a run that was killed in the middle it is not known how far the agent got since. */

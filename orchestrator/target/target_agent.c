@@ -148,8 +148,10 @@ static void agent_progress_callback(const struct progress *progress, void *arg)
     struct target *target = arg;
     struct target_status *status = &target->status;
     uint64_t now = uv_now(target->env->loop);
-    if (progress->done != status->blocks_done || progress->bytes_written > status->bytes_written)
+    if (progress->done != status->blocks_done || progress->bytes_written > status->bytes_written) {
         agent_alive_callback(target); /* a stuck disk repeats itself */
+        target->got_on = true;
+    }
     if (progress->done < target->progress_done || progress->total != status->blocks_total) {
         target->progress_done = progress->done; /* another pass */
         target->progress_time = now;
@@ -564,7 +566,8 @@ void target_enter_fence(struct target *target)
 void target_enter_write(struct target *target)
 {
     agent_session_set_store(target->session, target->env->store);
-    target->tries = 0;
+    if (!target->write_sent)
+        target->tries = 0;
     if (target->phase != PHASE_FENCED || target->is_local)
         return; /* resumed: it is at it; or it goes on by itself */
     if (target->interrupted) {

@@ -56,6 +56,7 @@ struct target {
     bool absent;   /* it did not answer: its place is free for others until it has */
     bool interrupted;
     unsigned tries;   /* transient failures so far, since the last success */
+    bool got_on;      /* the agent got on with the disk since the last of them */
     unsigned deploys; /* agents started: part of the folder's name */
 
     struct link *link;
