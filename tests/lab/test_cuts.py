@@ -24,8 +24,8 @@ from test_fence import agents
 KINDS, MODES = ("busybox", "systemd", "jump"), ("stage", "stream")
 # Boards of each kind at work at the same time.
 COUNT = {"busybox": 3, "systemd": 3, "jump": 2, "small": 1}
-SHORT = [Trial("small", "auto", "middle block", "reset"), Trial("busybox", "stream", "middle block", "reset"),
-         Trial("busybox", "stream", "flush", "kill"), Trial("busybox", "stage", "last head", "pull"),
+SHORT = [Trial("small", "auto", "middle block", "reset"), Trial("busybox", "stream", "second way", "pull"),
+         Trial("busybox", "stream", "flush", "kill"), Trial("busybox", "stage", "flush", "pull"),
          Trial("systemd", "stream", "last block", "pull"), Trial("systemd", "stage", "fence", "reset"),
          Trial("systemd", "stream", "verify", "kill"), Trial("jump", "stream", "write", "reset")]
 
