@@ -254,6 +254,11 @@ static void session_silent_callback(void *arg)
 static const struct heartbeat_events heartbeat_events = {session_ping_callback,
                                                          session_silent_callback};
 
+bool agent_session_is_faint(const struct agent_session *session)
+{
+    return session == NULL || heartbeat_is_faint(session->heartbeat);
+}
+
 void agent_session_set_heartbeat(struct agent_session *session, uv_loop_t *loop, uint64_t every)
 {
     if (session->heartbeat == NULL && session->wire != NULL)

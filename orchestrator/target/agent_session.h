@@ -75,6 +75,8 @@ void agent_session_set_rate(struct agent_session *session, uv_loop_t *loop, uint
 /* From now on PINGs go out every so many ms, their answers are not told, and a stream on which
  * nothing has moved for HEARTBEAT_MISSED of them is lost (ERROR_TIMEOUT). */
 void agent_session_set_heartbeat(struct agent_session *session, uv_loop_t *loop, uint64_t every);
+/* Whether the last PING has had no answer. NULL: yes. */
+bool agent_session_is_faint(const struct agent_session *session);
 
 /* Requests. Each is sent at once; answers come through reply, in the agent's own time. */
 void agent_session_hello(struct agent_session *session, const uint8_t token[PROTOCOL_TOKEN_SIZE],

@@ -53,6 +53,11 @@ void heartbeat_heard(struct heartbeat *heart)
         heart->heard = true;
 }
 
+bool heartbeat_is_faint(const struct heartbeat *heart)
+{
+    return heart != NULL && heart->missed > 0;
+}
+
 void heartbeat_free(struct heartbeat *heart)
 {
     if (heart != NULL)

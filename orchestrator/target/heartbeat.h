@@ -5,6 +5,7 @@
 #ifndef TARGET_HEARTBEAT_H
 #define TARGET_HEARTBEAT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
 
@@ -31,6 +32,8 @@ struct heartbeat *heartbeat_new(uv_loop_t *loop, uint64_t every,
 
 /* Bytes came from the other side. NULL is allowed. */
 void heartbeat_heard(struct heartbeat *heart);
+/* Whether the last beat, or more of them, went by without an answer. NULL: no. */
+bool heartbeat_is_faint(const struct heartbeat *heart);
 
 /* No callback after this. NULL is allowed. */
 void heartbeat_free(struct heartbeat *heart);

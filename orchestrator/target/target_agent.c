@@ -304,43 +304,6 @@ static const struct agent_session_events session_events = {
     .alive = agent_alive_callback,
 };
 
-static void lifeline_reply_callback(const struct agent_reply *reply, void *arg);
-static void lifeline_lost_callback(const struct error *err, void *arg);
-
-static void ignore_phase_callback(enum agent_phase phase, void *arg)
-{
-    (void)phase;
-    (void)arg;
-}
-
-static void ignore_progress_callback(const struct progress *progress, void *arg)
-{
-    (void)progress;
-    (void)arg;
-}
-
-static void ignore_fail_callback(const struct fail *fail, void *arg)
-{
-    (void)fail;
-    (void)arg;
-}
-
-static void ignore_alive_callback(void *arg)
-{
-    (void)arg;
-}
-
-/* While the second way is tried: only the answer to PING matters. */
-static const struct agent_session_events lifeline_events = {
-    .reply = lifeline_reply_callback,
-    .phase = ignore_phase_callback,
-    .progress = ignore_progress_callback,
-    .log = agent_log_callback,
-    .fail = ignore_fail_callback,
-    .lost = lifeline_lost_callback,
-    .alive = ignore_alive_callback,
-};
-
 /* --- attach -------------------------------------------------------------------------- */
 
 static void session_say_hello(struct target *target)
@@ -489,70 +452,7 @@ void target_enter_stage(struct target *target)
     agent_session_set_store(target->session, target->env->store);
 }
 
-/* --- the second way in, the fence, the write ----------------------------------------- */
-
-/* Once the disk is overwritten no new ssh login works, so the second way is tried while the first
- * still works. A PING proves it: the agent answers to whoever knows the secret, and the
- * conversation stays where it is. (Dropbear 2022.83 closes a channel that is being opened at the
- * moment another one's command ends: nothing here closes one stream to open another.) */
-void target_enter_lifeline(struct target *target)
-{
-    if (target->lifeline_proven || target->lifeline_refused || target->is_local) {
-        target_set_step(target, STEP_POLICY);
-        return;
-    }
-    struct link_config config;
-    target_link_config(target, false, &config);
-    target->lifeline = agent_session_new(&lifeline_events, target, &target->count);
-    struct wire *wire =
-        lifeline_wire_open(target->env->links, &config, target->deployed.port,
-                           target->deploy_config.key, &agent_session_wire_events, target->lifeline);
-    agent_session_attach(target->lifeline, wire);
-    agent_session_request(target->lifeline, FRAME_PING);
-}
-
-static void lifeline_close(struct target *target)
-{
-    agent_session_free(target->lifeline);
-    target->lifeline = NULL;
-}
-
-static void lifeline_reply_callback(const struct agent_reply *reply, void *arg)
-{
-    struct target *target = arg;
-    lifeline_close(target);
-    if (reply->type != FRAME_PONG || target->step != STEP_LIFELINE)
-        return;
-    target->lifeline_proven = true;
-    target_set_step(target, STEP_POLICY);
-}
-
-static void lifeline_lost_callback(const struct error *err, void *arg)
-{
-    target_lifeline_failed(arg, err);
-}
-
-/* A staged target can finish alone; one that streams would be lost with its ssh session. */
-void target_lifeline_failed(struct target *target, const struct error *err)
-{
-    struct error copy = *err;
-    lifeline_close(target);
-    if (target->step != STEP_LIFELINE)
-        return;
-    if (target->status.mode == MODE_STAGE) {
-        target_log(target, LOG_WARNING,
-                   "the second way to the agent does not work (%s); everything is staged, so the "
-                   "agent can finish alone",
-                   copy.text);
-        target->lifeline_refused = true;
-        target_set_step(target, STEP_POLICY);
-        return;
-    }
-    error_set(&copy, ERROR_REFUSED, "the second way to the agent does not work: %.300s", err->text);
-    error_remedy(&copy, "open TCP port %u of the device, or use mode: stage",
-                 target->deployed.port);
-    target_back_out(target, OUTCOME_FAILED, &copy);
-}
+/* --- the fence, the write ----------------------------------------- */
 
 void target_enter_fence(struct target *target)
 {

@@ -66,6 +66,8 @@ struct target {
     bool has_agent; /* deployed is valid, the agent may be alive */
     struct agent_session *session;
     struct agent_session *lifeline; /* while the second way is tried */
+    uint64_t lifeline_since;        /* loop time */
+    struct error lifeline_error;    /* why it failed, while the first one is listened to */
     struct transfer_count count;
     enum agent_phase phase;
     bool write_sent;       /* the destructive part may have begun */
@@ -154,11 +156,13 @@ void target_enter_attach(struct target *target);
 void target_enter_facts(struct target *target);
 void target_enter_begin(struct target *target);
 void target_enter_stage(struct target *target);
-void target_enter_lifeline(struct target *target);
-void target_lifeline_failed(struct target *target, const struct error *err);
 void target_enter_fence(struct target *target);
 void target_enter_write(struct target *target);
 void target_enter_reboot(struct target *target);
+
+/* target_lifeline.c: the second way in. It failed, or the step's timer is over. */
+void target_enter_lifeline(struct target *target);
+void target_lifeline_failed(struct target *target, const struct error *err);
 
 /* target_local.c: the machine flashes itself. Before the fence: what is said, and the journal's
  * silence. */
