@@ -300,6 +300,27 @@ static size_t select_left(const struct earlier *earlier, const struct inventory 
     return left;
 }
 
+/* A device that is left and not in the inventory any more is not passed over in silence. */
+static size_t complain_missing(const struct earlier *earlier, const struct inventory *inventory,
+                               bool failed)
+{
+    size_t missing = 0;
+    for (size_t k = 0; k < earlier->count; k++) {
+        const struct journal_target *target = &earlier->targets[k];
+        bool there = false;
+        for (size_t i = 0; i < inventory->target_count && !there; i++)
+            there = strcmp(target->name, inventory->targets[i].name) == 0;
+        if (there || !target_is_left(target, failed))
+            continue;
+        fprintf(stderr,
+                "fleetflash: %s is left of run %s and no more in %s — put it back, or say with "
+                "--limit which are meant\n",
+                target->name, earlier->run.id, inventory->file);
+        missing++;
+    }
+    return missing;
+}
+
 /* What stood in the image's address and is not kept has to come from the user again. */
 static int complete_image(struct journal_run *run, struct error *err)
 {
@@ -353,10 +374,12 @@ static int command_again(const struct options *options)
         struct inventory *inventory = load_inventory(&again);
         bool *selected = inventory != NULL ? select_targets(&again, inventory) : NULL;
         code = EXIT_USAGE;
-        if (selected != NULL && select_left(&earlier, inventory, failed, selected) == 0) {
+        bool whole = selected != NULL &&
+                     (again.limit != NULL || complain_missing(&earlier, inventory, failed) == 0);
+        if (whole && select_left(&earlier, inventory, failed, selected) == 0) {
             fprintf(stderr, "fleetflash: nothing is left to %s\n", failed ? "retry" : "resume");
             code = 0;
-        } else if (selected != NULL) {
+        } else if (whole) {
             code = flash_selected(&again, &earlier, inventory, selected);
         }
         free(selected);

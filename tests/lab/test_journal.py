@@ -217,6 +217,12 @@ def secrets_are_not_kept(place):
     p = place.run("--resume", "--no-cache", env={"FLEETFLASH_IMAGE": address})
     check("another image is not the one that was asked for", p.returncode == 2 and "sha256" in p.stderr, p.stderr)
     server.image = place.image
+    whole = place.inventory.read_text()
+    place.inventory.write_text(whole.replace("sink-1:", "renamed:"))
+    p = place.run("--resume", env={"FLEETFLASH_IMAGE": address})
+    check("a device that is no more in the inventory is not passed over", p.returncode == 2 and "sink-1 is left of run" in p.stderr,
+          p.stderr)
+    place.inventory.write_text(whole)
     p = place.run("--resume", "--json", "--report", report, env={"FLEETFLASH_IMAGE": address})
     check("given again it goes on", p.returncode == 0 and all(d.is_image() for d in place.devices), p.stderr)
     told += p.stdout + p.stderr + report.read_text()
