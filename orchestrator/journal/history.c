@@ -114,18 +114,20 @@ int history_prune(struct journal *journal, struct error *err)
 {
     char sql[1000];
     uint64_t now = clock_unix_ms(), day = 24ull * 3600 * 1000;
-    snprintf(sql, sizeof sql,
-             "BEGIN IMMEDIATE;"
-             "DELETE FROM runs WHERE (started < %llu OR id NOT IN"
-             " (SELECT id FROM runs ORDER BY started DESC LIMIT %u))"
-             " AND NOT EXISTS (SELECT 1 FROM targets WHERE run = id AND " JOURNAL_IS_LEFT ");"
-             "DELETE FROM targets WHERE run NOT IN (SELECT id FROM runs);"
-             "DELETE FROM transitions WHERE run NOT IN (SELECT id FROM runs);"
-             "DELETE FROM events WHERE time < %llu OR run NOT IN"
-             " (SELECT id FROM runs ORDER BY started DESC LIMIT %u);"
-             "COMMIT",
-             (unsigned long long)(now - HISTORY_DAYS * day), HISTORY_RUNS,
-             (unsigned long long)(now - HISTORY_EVENT_DAYS * day), HISTORY_EVENT_RUNS);
+    snprintf(
+        sql, sizeof sql,
+        "BEGIN IMMEDIATE;"
+        /* by their runs, which are still there: through the index, events are many */
+        "DELETE FROM events WHERE run IN (SELECT id FROM runs WHERE started < %llu OR id NOT IN"
+        " (SELECT id FROM runs ORDER BY started DESC LIMIT %u));"
+        "DELETE FROM runs WHERE (started < %llu OR id NOT IN"
+        " (SELECT id FROM runs ORDER BY started DESC LIMIT %u))"
+        " AND NOT EXISTS (SELECT 1 FROM targets WHERE run = id AND " JOURNAL_IS_LEFT ");"
+        "DELETE FROM targets WHERE run NOT IN (SELECT id FROM runs);"
+        "DELETE FROM transitions WHERE run NOT IN (SELECT id FROM runs);"
+        "COMMIT",
+        (unsigned long long)(now - HISTORY_EVENT_DAYS * day), HISTORY_EVENT_RUNS,
+        (unsigned long long)(now - HISTORY_DAYS * day), HISTORY_RUNS);
     if (sqlite3_exec(journal->db, sql, NULL, NULL, NULL) == SQLITE_OK)
         return 0;
     journal_fail(journal, err, "cannot be written");
