@@ -228,6 +228,11 @@ static void silence_ends_the_conversation(void **state)
     struct fixture f;
     fixture_open(&f);
     agent_session_set_heartbeat(f.session, &loop, 1);
+    while (count_pings(f.fake) < 2) {
+        assert_false(agent_session_is_faint(f.session)); /* nothing was missed yet */
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+    assert_true(agent_session_is_faint(f.session));
     uv_run(&loop, UV_RUN_DEFAULT); /* ends with the last timer */
     assert_int_equal(f.heard.losses, 1);
     assert_int_equal(f.heard.lost.cls, ERROR_TIMEOUT);
