@@ -93,6 +93,15 @@ void netboot_files_served(struct netboot_files *files, unsigned part, uint32_t c
     files->sums[part] = (struct part_sum){true, crc};
 }
 
+bool netboot_files_all_served(const struct netboot_files *files)
+{
+    unsigned count = files->parts != NULL ? parts_count(files->parts) : 0;
+    for (unsigned i = 0; i < count; i++)
+        if (!files->sums[i].known)
+            return false;
+    return true;
+}
+
 int netboot_files_judge(const struct netboot_files *files, const struct netboot_report *report,
                         struct error *err)
 {

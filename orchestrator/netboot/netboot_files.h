@@ -7,6 +7,7 @@
 #include "netboot/netboot_name.h"
 #include "netboot/part.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* A file in memory, by its name in the target's directory ("boot.scr"). */
@@ -30,6 +31,9 @@ struct byte_source *netboot_files_open(struct netboot_files *files, const struct
 
 /* A part has been handed out to its last byte. */
 void netboot_files_served(struct netboot_files *files, unsigned part, uint32_t crc);
+
+/* Whether every part has been. */
+bool netboot_files_all_served(const struct netboot_files *files);
 
 /* Is what a report says of a part true? 0, or -1 with err (ERROR_PROTOCOL). Other reports are for
  * others to judge: 0. */

@@ -254,6 +254,11 @@ static void session_dismiss(struct tftp_session *session)
         session_abort(session, TFTP_CODE_OTHER, &error_dismissed, true);
 }
 
+bool tftp_guest_has_all(const struct tftp_guest *guest)
+{
+    return netboot_files_all_served(guest->files);
+}
+
 void tftp_guest_dismiss(struct tftp_guest *guest)
 {
     if (guest == NULL)

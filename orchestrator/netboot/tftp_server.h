@@ -94,6 +94,9 @@ unsigned tftp_server_transfers(const struct tftp_server *server);
 struct tftp_guest *tftp_server_admit(struct tftp_server *server,
                                      const struct tftp_admission *admission, struct error *err);
 
+/* Whether every part has been handed out to its last byte since the target was let in. */
+bool tftp_guest_has_all(const struct tftp_guest *guest);
+
 /* Ends its transfers (without callbacks; an answer to a report still gets its ACK) and its
  * directory. The guest is gone. NULL is allowed. */
 void tftp_guest_dismiss(struct tftp_guest *guest);

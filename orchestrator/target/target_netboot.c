@@ -216,11 +216,15 @@ static void guest_ended(struct tftp_guest *guest, const struct tftp_ended *ended
 static void report_ok(struct target *target, const struct netboot_report *report)
 {
     uint64_t total = parts_total(target->parts);
-    struct error err;
-    if (report->bytes != total) {
+    struct error err = {0};
+    if (report->bytes != total)
         error_set(&err, ERROR_PROTOCOL,
                   "its boot loader reports %" PRIu64 " bytes written, the image has %" PRIu64,
                   report->bytes, total);
+    else if (!tftp_guest_has_all(target->guest))
+        error_set(&err, ERROR_PROTOCOL,
+                  "its boot loader reports success, and has not fetched all of the image");
+    if (err.cls != ERROR_NONE) {
         error_remedy(&err, "look at its boot script and at its console");
         netboot_failed(target, &err);
         return;

@@ -50,7 +50,13 @@ def make_root(root, layout, version):
     (root / "etc/fleetflash-image").write_text(f"netboard {version}\n")
 
 
-roots.MAKERS["netboard"] = roots.MAKERS["netboard-pi"] = make_root
+def make_pi_root(root, layout, version):
+    """The same with an fstab that fits only the image's own table."""
+    make_root(root, layout, version)
+    (root / "etc/fstab").write_text("PARTUUID=deadbeef-01 /firmware vfat noauto 0 0\n")
+
+
+roots.MAKERS["netboard"], roots.MAKERS["netboard-pi"] = make_root, make_pi_root
 images.SIZE["netboard"], images.SIZE["netboard-pi"] = 112, 184
 images.BOOT_SIZE["netboard"], images.BOOT_SIZE["netboard-pi"] = images.BOOT_SIZE["busybox"], 72
 

@@ -23,7 +23,7 @@ from lab import Lab, require
 HERE = pathlib.Path(__file__).resolve().parent
 SERVER = "10.77.0.1"
 NOT_FOUND = 68  # curl's exit code for that answer of a TFTP server
-MODES = ("good", "never", "stranger", "no-memory", "silent", "short", "good")
+MODES = ("good", "never", "stranger", "no-memory", "silent", "short", "good", "liar")
 
 
 def inventory(lab, modes, **kw):
@@ -71,6 +71,7 @@ def test_faults(lab, image):
     told("stranger-2", "failed", "did not ask for the image within 6 s", "10.77.0.102 asked for 02:ff:00:00:00:99/boot.scr")
     told("no-memory-3", "failed", "part 0 fetch")
     told("silent-4", "failed", "does not report")
+    told("liar-7", "failed", "has not fetched all")
     told("short-5", "failed", "bytes written, the image has")
 
 
