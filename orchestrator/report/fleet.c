@@ -45,31 +45,52 @@ static uint64_t mean_duration(const struct run_view *run)
     return count > 0 ? sum / count : 0;
 }
 
+/* What a target that is being flashed says is left of its present part; 0: nothing. */
+static uint64_t said_to_be_left(const struct target_status *target)
+{
+    bool says = target_is_active(target) && target->remaining_ms != UINT64_MAX &&
+                target->blocks_done < target->blocks_total;
+    return says ? target->remaining_ms : 0;
+}
+
+static uint64_t age_of(const struct target_status *target, uint64_t now_ms)
+{
+    return now_ms > target->started_ms ? now_ms - target->started_ms : 0;
+}
+
+/* While none has been flashed: what those under way take at least; 0: nobody knows. */
+static uint64_t least_duration(const struct run_view *run, uint64_t now_ms)
+{
+    uint64_t sum = 0, count = 0;
+    for (size_t i = 0; i < run->target_count; i++) {
+        uint64_t left = said_to_be_left(run->targets[i]);
+        sum += left > 0 ? age_of(run->targets[i], now_ms) + left : 0;
+        count += left > 0;
+    }
+    return count > 0 ? sum / count : 0;
+}
+
 uint64_t fleet_remaining(const struct run_view *run, uint64_t now_ms, bool *rough)
 {
     uint64_t mean = mean_duration(run);
     uint64_t longest = 0, sum = 0;
     size_t active = 0, waiting = 0;
-    bool known = mean > 0;
     *rough = mean == 0;
+    if (*rough)
+        mean = least_duration(run, now_ms);
     for (size_t i = 0; i < run->target_count; i++) {
         const struct target_status *target = run->targets[i];
-        uint64_t left = 0;
+        uint64_t left = said_to_be_left(target), age = age_of(target, now_ms);
         waiting += target->outcome == OUTCOME_NONE && !target->started;
         if (!target_is_active(target))
             continue;
         active++;
-        if (target->remaining_ms != UINT64_MAX && target->blocks_done < target->blocks_total) {
-            left = target->remaining_ms;
-            known = true;
-        }
-        uint64_t age = now_ms > target->started_ms ? now_ms - target->started_ms : 0;
         if (mean > age && mean - age > left)
             left = mean - age;
         sum += left;
         longest = left > longest ? left : longest;
     }
-    if (active + waiting == 0 || !known)
+    if (active + waiting == 0 || mean == 0)
         return UINT64_MAX;
     uint64_t shared = (sum + waiting * mean) / (active > 0 ? active : 1);
     return shared > longest ? shared : longest;
