@@ -289,11 +289,10 @@ void target_retry(struct target *target, const struct error *err)
     if (target->resumed && !target->write_sent)
         target->via_lifeline = false; /* the fence may have come down again, or never gone up */
     target_disconnect(target);
-    bool leaves = target->go && !target->status.reached && !target->resumed;
-    if (leaves) {
+    target->absent = !target->status.reached && !target->resumed;
+    bool leaves = target->absent && target->go; /* its place */
+    if (leaves)
         target->go = false;
-        target->absent = true;
-    }
     target_set_step(target, STEP_BACKOFF);
     if (leaves)
         target->env->absent(target, target->env->arg);
