@@ -61,6 +61,20 @@ class Sink:
     def _children(self, pid):
         return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
+    def agent_memory(self):
+        """Peak resident KiB of the agent that runs on it now; 0: none does."""
+        todo = self._children(self.process.pid)
+        while todo:
+            pid = todo.pop()
+            try:
+                if b"serve\0--disk" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+                    return int(status.split("VmHWM:")[1].split()[0])
+                todo += self._children(pid)
+            except (OSError, IndexError):
+                pass  # it has just ended
+        return 0
+
     def stop(self):
         """Ends it once all it ran has ended; CPU seconds of everything in it."""
         init = self._children(self.process.pid)[0]
