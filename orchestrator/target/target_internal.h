@@ -96,6 +96,7 @@ struct target {
     enum target_outcome final_outcome;
     enum undo_part undo_part;
     bool undo_connected, undo_connecting; /* tried once; just now */
+    bool undo_paused, undo_pausing;       /* before the agent is attached to again */
     struct link_run *undo_run;            /* what was left on the device, or the folder's removal */
 
     struct device_record flashed_with; /* with if_used: keep; image_id "": nothing known */

@@ -27,6 +27,7 @@
 #define ABORT_TIMEOUT       10000u /* for the agent to end what it is at */
 #define UNFENCE_TIMEOUT     90000u /* swap, remounts and syncs of a slow disk */
 #define FOLDER_TIMEOUT      15000u
+#define ATTACH_PAUSE        1000u /* for the stream before this one to have ended on the device */
 #define RETURN_RETRY        2000u
 #define RETURN_CONNECT      10000u /* of one try; a booting sshd may accept and say nothing */
 
@@ -63,6 +64,11 @@ static void undo_agent(struct target *target)
             return;
         if (target->link == NULL && !(fenced && target->lifeline_proven)) {
             undo_enter(target, UNDO_SERVICES);
+            return;
+        }
+        if (target->link != NULL && !target->undo_paused) { /* see target_enter_lifeline */
+            target->undo_paused = target->undo_pausing = true;
+            target_timer_start(target, ATTACH_PAUSE);
             return;
         }
         target_session_open(target, target->link == NULL);
@@ -268,8 +274,9 @@ void target_undo_fault(struct target *target)
     case UNDO_RETURN:
         break;
     case UNDO_AGENT:
-        if (target->link != NULL || target->undo_connected)
+        if (!target->undo_pausing && (target->link != NULL || target->undo_connected))
             target->has_agent = false; /* nobody is there any more, or nobody who answers */
+        target->undo_pausing = false;
         undo_enter(target, UNDO_AGENT);
         break;
     case UNDO_SERVICES: /* cut off in the middle: once more, from its beginning */
