@@ -89,7 +89,8 @@ def main():
         check("nobody was told", not r.notified.exists())
         check("all run the new image", all(d.image_version() == "new" for d in lab.devices))
 
-        i = r.inventory(", max_failures: 0", notify="always")
+        all_new = {d.name: "new" for d in lab.devices}
+        i = r.inventory(", max_failures: 0", notify="always", runs=all_new)
         boot_ids = {d.name: d.boot_id() for d in lab.devices}
         p = r.run("-i", i, "--yes", lab.image("busybox", "mbr", "broken"))
         r.expect("a canary that does not come back", p, 3, canary="failed", one="not-started", two="not-started")
@@ -100,7 +101,7 @@ def main():
         canary, one, two = lab.devices
         canary.power_cut()
         r.groups = {"canary": [canary, one, two]}
-        i = r.inventory(", max_failures: 40%, parallel: 1", waves=1, version="old", runs={"canary": "new", "one": "new", "two": "new"})
+        i = r.inventory(", max_failures: 40%, parallel: 1", waves=1, version="old", runs=all_new)
         p = r.run("-i", i, "--yes", lab.image("busybox", "mbr", "old"))
         r.expect("an absent device in a wave that allows it", p, 1, canary="failed", one="flashed", two="flashed")
         check("it is told apart", r.failures() == {"canary": "unreachable"}, str(r.failures()))
