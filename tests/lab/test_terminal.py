@@ -57,6 +57,8 @@ def let_go(lab, devices, image):
         check("interrupted while another is let go of: exit code 130", "ended with 130" in text, text)
     second.link_up()
     first.limit_rate(None)
+    for d in devices:  # a link that has just come up does not carry at once
+        d.wait_ssh()
     check("both were left as they were", outcomes(report) == {first.name: "failed", second.name: "not-started"}
           and [d.boot_id() for d in devices] == boot_ids, str(outcomes(report)))
 
