@@ -45,6 +45,7 @@ def let_go(lab, devices, image):
     lab.known_hosts(devices, version="new")
     report = lab.dir / "let-go.json"
     boot_ids = [d.boot_id() for d in devices]
+    versions = [d.image_version() for d in devices]
     first.limit_rate("2mbit")
     with Screen(lab, lab.fleetflash_argv("-i", inventory, "--parallel", "1", "--report", report, image)) as screen:
         screen.wait(lambda t: "Type 2 to erase 2 disks" in t)
@@ -59,8 +60,11 @@ def let_go(lab, devices, image):
     first.limit_rate(None)
     for d in devices:  # a link that has just come up does not carry at once
         d.wait_ssh()
+    # Where the fence of the first was up already, its old system was rebooted.
+    damage = {t["name"]: t["damage"] for t in json.loads(report.read_text())["targets"]}
     check("both were left as they were", outcomes(report) == {first.name: "failed", second.name: "not-started"}
-          and [d.boot_id() for d in devices] == boot_ids, str(outcomes(report)))
+          and [d.image_version() for d in devices] == versions and second.boot_id() == boot_ids[1]
+          and (first.boot_id() == boot_ids[0]) == (damage[first.name] == "untouched"), str(damage))
 
 
 def absent(device):
