@@ -30,7 +30,7 @@ static int open_refused(const char *path, struct fail *fail)
 }
 
 /* udev takes a shared lock for moments while it looks at a disk. */
-static int lock(struct disk *disk, struct fail *fail)
+int disk_lock(struct disk *disk, struct fail *fail)
 {
     for (int i = 0; i < 30; i++) {
         if (flock(disk->fd, LOCK_EX | LOCK_NB) == 0)
@@ -39,6 +39,11 @@ static int lock(struct disk *disk, struct fail *fail)
     }
     fault_set(fail, FAILCODE_BUSY, "%s is locked by another program", disk->path);
     return fault_remedy(fail, "end the program that partitions or writes this disk");
+}
+
+void disk_unlock(struct disk *disk)
+{
+    flock(disk->fd, LOCK_UN);
 }
 
 static int measure_device(struct disk *disk, const struct stat *st, struct fail *fail)
@@ -92,7 +97,9 @@ int disk_open(struct disk *disk, const char *path, struct fail *fail)
     else
         fault_set(fail, FAILCODE_DISK, "%s is not a disk", path);
     if (status == 0)
-        status = lock(disk, fail);
+        status = disk_lock(disk, fail);
+    if (status == 0)
+        disk_unlock(disk);
     if (status == 0 && posix_memalign((void **)&disk->sector, DISK_ALIGN, DISK_ALIGN) != 0) {
         disk->sector = NULL;
         status = fault_set(fail, FAILCODE_MEMORY, "out of memory");

@@ -21,11 +21,17 @@ struct disk {
     uint8_t *sector;         /* one sector of scratch, owned */
 };
 
-/* Opens path O_RDWR|O_DIRECT with flock(LOCK_EX) held (udev rescans when such a node is closed, so
- * it stays open to the end). Faults: FAILCODE_DISK, FAILCODE_BUSY, FAILCODE_REFUSED (the kernel
- * forbids writing to disks with mounted file systems). */
+/* Opens path O_RDWR|O_DIRECT; it stays open to the end, since udev rescans when such a node is
+ * closed. Faults: FAILCODE_DISK, FAILCODE_BUSY (another program has it locked), FAILCODE_REFUSED
+ * (the kernel forbids writing to disks with mounted file systems). */
 int disk_open(struct disk *disk, const char *path, struct fail *fail);
 void disk_close(struct disk *disk);
+
+/* flock(LOCK_EX), which tells udev and other programs that partition to keep away (systemd's
+ * "Locking Block Device Access"). Not longer than it has to be: systemd itself waits for it in
+ * every daemon-reload, and no one can log in meanwhile. Fault: FAILCODE_BUSY after 3 s. */
+int disk_lock(struct disk *disk, struct fail *fail);
+void disk_unlock(struct disk *disk);
 
 /* size bytes from offset (a multiple of align); reads up to the next multiple of align, so the
  * buffer needs room for that. 0, or -1 and errno. */

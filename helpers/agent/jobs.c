@@ -132,6 +132,8 @@ static int job_fence(void *arg)
 {
     struct agent_work *work = arg;
     struct agent *agent = work->agent;
+    if (disk_lock(&agent->disk, &work->fail) != 0)
+        return -1;
     if (agent->serve_disk != NULL)
         return 0;
     struct fence_config config = {
@@ -143,11 +145,12 @@ static int job_fence(void *arg)
     };
     if (agent->sysrq_fd < 0)
         agent->sysrq_fd = reboot_prepare();
-    if (watchdog_take(&agent->watchdog, &work->fail) != 0)
-        return -1;
-    int status = fence_raise(&agent->fence, &config, &work->fail);
-    if (status != 0 && !agent->fence.irreversible)
+    int status = watchdog_take(&agent->watchdog, &work->fail);
+    if (status == 0 && (status = fence_raise(&agent->fence, &config, &work->fail)) != 0 &&
+        !agent->fence.irreversible)
         watchdog_give_back(&agent->watchdog); /* the old system runs on, and feeds it again */
+    if (status != 0 && !agent->fence.irreversible)
+        disk_unlock(&agent->disk);
     return status;
 }
 
@@ -176,11 +179,14 @@ static int job_undo(void *arg)
 {
     struct agent_work *work = arg;
     struct agent *agent = work->agent;
-    if (agent->serve_disk != NULL)
-        return 0;
-    int status = fence_undo(&agent->fence, &agent->worker.report);
+    int status = 0;
+    if (agent->serve_disk == NULL) {
+        status = fence_undo(&agent->fence, &agent->worker.report);
+        if (status == 0)
+            watchdog_give_back(&agent->watchdog);
+    }
     if (status == 0)
-        watchdog_give_back(&agent->watchdog);
+        disk_unlock(&agent->disk);
     return status;
 }
 

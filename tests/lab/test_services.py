@@ -33,7 +33,7 @@ SERVICES = {
     "systemd": ("/etc/systemd/system/NAME.service", UNIT, "systemctl daemon-reload && systemctl start NAME",
                 "systemctl is-active --quiet NAME"),
 }
-STUBBORN = "0; exit"
+STUBBORN = {"busybox": "0; exit", "systemd": "25"}
 POLICY = {"busybox": "sysv", "systemd": "systemd"}
 
 
@@ -54,7 +54,8 @@ class Killed:
         self.lab, self.device, self.folder, self.state = lab, device, folder, lab.dir / f"state-{device.name}"
         self.inventory = lab.inventory([device], name=f"{device.name}.yaml", host=lambda d: {
             "mode": "stage", "services": {"policy": POLICY[d.kind], "timeout": "12s",
-                                          "stop": ["lab-victim", "lab-slow", "lab-stubborn"]}})
+                                          "stop": ["lab-victim", "lab-slow", "lab-stubborn"],
+                                          **({"kill": "no"} if d.kind == "systemd" else {})}})
 
     def begin(self):
         self.boot_id = self.device.boot_id()
@@ -76,7 +77,8 @@ def main():
     require()
     with Lab() as lab:
         alone = lab.device("alone", kind="systemd", layout="mbr-boot", append="ff.agent=impatient")
-        lab.device("back", kind="busybox", layout="mbr-boot", mem="128M")
+        for kind in ("busybox", "systemd"):
+            lab.device(f"back-{kind}", kind=kind, layout="mbr-boot", mem="256M" if kind == "systemd" else "128M")
         lab.boot_all()
         folder = agents(lab)
         lab.each(lambda d: add(d, "lab-slow", "8"))
@@ -91,7 +93,7 @@ def main():
         check("alone: they run again, and it has not rebooted", alone.boot_id() == killed[0].boot_id)
 
         resumed = killed[1:]
-        lab.each(lambda d: add(d, "lab-stubborn", STUBBORN), lab.devices[1:])
+        lab.each(lambda d: add(d, "lab-stubborn", STUBBORN[d.kind]), lab.devices[1:])
         lab.each(lambda k: k.resume(), resumed)
         for k in resumed:
             done = k.again.done()

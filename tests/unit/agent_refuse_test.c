@@ -7,8 +7,11 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #define MIB (1024u * 1024u)
 
@@ -309,6 +312,59 @@ static void test_abort(void **state)
     image_free(old);
 }
 
+static bool locks(int fd, int how)
+{
+    return flock(fd, how | LOCK_NB) == 0;
+}
+
+/* The disk is locked while it is fenced and written, and not a moment earlier: systemd waits for
+ * such locks in every daemon-reload. Who has it locked then keeps it. */
+static void test_lock(void **state)
+{
+    struct driver driver;
+    (void)state;
+    struct image *image = image_new(MIB, 1);
+    disk_file_make(disk, MIB, NULL, 0, 7);
+    int fd = open(disk, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    driver_start(&driver, image, disk, NULL);
+    driver_introduce(&driver);
+    driver_begin(&driver, MODE_STAGE, 0);
+    assert_true(driver_until(&driver, FRAME_STAGED));
+    assert_true(locks(fd, LOCK_SH));
+    driver_request(&driver, FRAME_FENCE); /* waits for a while, as for udev */
+    assert_false(driver_until(&driver, FRAME_FENCED));
+    assert_int_equal(driver.fail.code, FAILCODE_BUSY);
+    assert_int_equal(driver.fail.state, FAIL_UNTOUCHED);
+    assert_int_equal(driver_stop(&driver), 0);
+    assert_false(disk_file_holds(disk, image));
+
+    assert_true(locks(fd, LOCK_UN));
+    driver_start(&driver, image, disk, NULL);
+    driver_introduce(&driver);
+    driver_begin(&driver, MODE_STAGE, 0);
+    assert_true(driver_until(&driver, FRAME_STAGED));
+    driver_request(&driver, FRAME_FENCE);
+    assert_true(driver_until(&driver, FRAME_FENCED));
+    assert_false(locks(fd, LOCK_SH));
+    driver_request(&driver, FRAME_ABORT);
+    assert_false(driver_until(&driver, FRAME_WRITTEN));
+    assert_int_equal(driver.fail.state, FAIL_UNTOUCHED);
+    assert_true(locks(fd, LOCK_EX));
+    assert_int_equal(driver_stop(&driver), 0);
+
+    driver_start(&driver, image, disk, NULL);
+    uint8_t out[PROTOCOL_SMALL_MAX];
+    driver_hello(&driver, PROTOCOL_VERSION);
+    assert_true(driver_until(&driver, FRAME_HELLO_REPLY));
+    driver_send(&driver, out, protocol_encode_probe("auto", out, sizeof out));
+    assert_false(driver_until(&driver, FRAME_FACTS));
+    assert_int_equal(driver.fail.code, FAILCODE_BUSY);
+    assert_int_equal(driver_stop(&driver), 0);
+    close(fd);
+    image_free(image);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,7 +372,7 @@ int main(void)
         cmocka_unit_test(test_absurd_hashes), cmocka_unit_test(test_absurd_blocks),
         cmocka_unit_test(test_sectors),       cmocka_unit_test(test_corrupt_block),
         cmocka_unit_test(test_wrong_hello),   cmocka_unit_test(test_bad_frames),
-        cmocka_unit_test(test_abort),
+        cmocka_unit_test(test_abort),         cmocka_unit_test(test_lock),
     };
     int status = agent_tests_begin(disk, sizeof disk);
     return status != 0 ? status : agent_tests_end(disk, cmocka_run_group_tests(tests, NULL, NULL));
