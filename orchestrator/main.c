@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Command line in, exit code out. */
 #include "base/directory.h"
+#include "base/privilege.h"
 #include "cli/list.h"
 #include "cli/options.h"
 #include "import.h"
@@ -550,6 +551,7 @@ static int run_command(const struct options *options)
 int main(int argc, char **argv)
 {
     setlocale(LC_ALL, "");
+    privilege_reduce();
     signal(SIGPIPE, SIG_IGN); /* a dead peer is an error of its stream */
     if (sodium_init() < 0) {
         fprintf(stderr, "fleetflash: libsodium cannot be initialised\n");

@@ -24,6 +24,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 SERVER = "10.77.0.1"
 NOT_FOUND = 68  # curl's exit code for that answer of a TFTP server
 MODES = ("good", "never", "stranger", "no-memory", "silent", "short", "good", "liar")
+# CAP_CHOWN to CAP_FOWNER, CAP_KILL, CAP_NET_BIND_SERVICE; CAP_SYS_ADMIN
+RIGHTS = 0b1111 | 1 << 5 | 1 << 10
+SYS_ADMIN = 1 << 21
 
 
 def inventory(lab, modes, **kw):
@@ -32,7 +35,8 @@ def inventory(lab, modes, **kw):
         hosts[f"{mode}-{i}"] = {
             "host": f"10.77.0.{100 + i}", "mac": f"02:ff:00:00:00:{i:02x}",
             "netboot": {"netconsole": "yes", "disk": "mmc 1", "layout": "disk", "timeout": "6s", "part_size": "1M", "port": 69, **kw.get("netboot", {})},
-            "reset": {"command": f"{sys.executable} {HERE}/fakeboard.py {SERVER} {mode} $1 $2 $3"}}
+            "reset": {"command": f"grep -h CapEff /proc/$PPID/status /proc/$$/status >{lab.dir}/rights; "
+                                 f"exec {sys.executable} {HERE}/fakeboard.py {SERVER} {mode} $1 $2 $3"}}
     path = lab.dir / "inventory.yaml"
     path.write_text(json.dumps({"defaults": {"mode": "netboot", "reach": "none", "transfer_timeout": "10s", "user": "root", "after": {"host_key": "accept-once"}},
                                 "groups": {"lab": {"hosts": hosts}}}))
@@ -63,6 +67,9 @@ def test_faults(lab, image):
         text = json.dumps(target["error"], ensure_ascii=False)
         check(f"{name}: {outcome}", target["outcome"] == outcome and all(word in text for word in words), json.dumps(target))
     check("exit code 1", p.returncode == 1, p.stdout)
+    own, child = (int(line.split()[1], 16) for line in (lab.dir / "rights").read_text().splitlines())
+    check("of root's capabilities it has those for files, signals and ports, its children have all",
+          own & child == own == own & RIGHTS and child & SYS_ADMIN, f"{own:x} {child:x}")
     check("the files of a board that has failed are gone while others are served", 0 in gone and gone[-1] == NOT_FOUND, f"curl's exit codes: {gone}")
     for name in ("good-0", "good-6"):
         told(name, "flashed")
