@@ -24,13 +24,15 @@ struct netconsole {
     char packet[1500];
 };
 
+/* A line of nothing but marks of progress is not passed on: a transfer makes hundreds of them. */
 static void line_flush(struct netconsole_ear *ear)
 {
     if (ear->length == 0)
         return;
     ear->text[ear->length] = '\0';
     ear->length = 0;
-    ear->line(ear->text, ear->arg);
+    if (ear->text[strspn(ear->text, " #")] != '\0')
+        ear->line(ear->text, ear->arg);
 }
 
 static void take(struct netconsole_ear *ear, const char *data, size_t size)

@@ -88,9 +88,10 @@ def flash_chip(path, content):
 
 class NetBoard(Device):
     """A board with an empty disk, or one that holds the image of a version; with put_script before it boots.
-    A bare one has no environment: its boot loader does what it does by itself, and looks for a script on the disk."""
+    A bare one has no environment: its boot loader does what it does by itself, and looks for a script on the disk.
+    firmware is another U-Boot than the distribution's build of it."""
 
-    def __init__(self, lab, index, name, version="blank", disk_size="128M", mem="512M", bare=False, **kw):
+    def __init__(self, lab, index, name, version="blank", disk_size="128M", mem="512M", bare=False, firmware=FIRMWARE, **kw):
         super().__init__(lab, index, name, mem=mem, layout="mbr", version=version, disk_size=disk_size,
                          **{**kw, "kind": "netboard"})
         self.kind = "arm64"  # its root has that one's host keys
@@ -99,7 +100,7 @@ class NetBoard(Device):
         text, self.chip = self.dir / "env.txt", self.dir / "env.bin"
         text.write_text("".join(f"{key}={value}\n" for key, value in env.items()))
         run("mkenvimage", "-s", hex(ENVIRONMENT), "-o", self.chip, text)
-        flash_chip(self.dir / "flash0", FIRMWARE)
+        flash_chip(self.dir / "flash0", firmware)
         flash_chip(self.dir / "flash1", "/dev/null" if bare else self.chip)
 
     def netboot(self):

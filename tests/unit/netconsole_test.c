@@ -67,11 +67,13 @@ static void test_lines(void **state)
     memset(wide, 'x', 300);
     wide[300] = '\0';
     say(&loop, second, wide);
+    say(&loop, first, "way\nLoading: *###\n\t ####\n  ##\n\t 21 MiB/s\nend");
     netconsole_ignore(ear);
     say(&loop, first, "too late\n");
     netconsole_close(console);
     uv_run(&loop, UV_RUN_DEFAULT);
-    assert_string_equal(one.text, "U-Boot 2023.01|DRAM: 1 GiB|half|");
+    assert_string_equal(one.text,
+                        "U-Boot 2023.01|DRAM: 1 GiB|halfway|Loading: *###|  21 MiB/s|end|");
     assert_int_equal(strncmp(two.text, "=> [2Jhelp|xxx", 14), 0);
     assert_int_equal(strlen(two.text), strlen("=> [2Jhelp|") + 300 + 2);
     close(first);
