@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Command line in, exit code out. */
+#include "base/clock.h"
 #include "base/directory.h"
 #include "base/privilege.h"
 #include "cli/list.h"
@@ -273,7 +274,7 @@ static int earlier_open(struct earlier *earlier, const struct options *options, 
     if (directory_make(options->state_dir, err) != 0)
         return error_remedy(err, "choose another with --state-dir");
     earlier->journal = journal_open(uv_default_loop(), options->state_dir, err);
-    return earlier->journal != NULL ? history_prune(earlier->journal, err) : -1;
+    return earlier->journal != NULL ? history_prune(earlier->journal, clock_unix_ms(), err) : -1;
 }
 
 /* Which targets of the earlier run are meant. */

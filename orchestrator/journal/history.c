@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "journal/history.h"
 
-#include "base/clock.h"
 #include "journal/journal_internal.h"
 
 #include <stdio.h>
@@ -110,10 +109,16 @@ int history_resolve(struct journal *journal, const char *text, char id[PROTOCOL_
     return 0;
 }
 
-int history_prune(struct journal *journal, struct error *err)
+/* Days before now; 0, the beginning, where the clock does not go back so far. */
+static unsigned long long days_ago(uint64_t now, uint64_t days)
+{
+    uint64_t past = days * 24 * 3600 * 1000;
+    return now > past ? now - past : 0;
+}
+
+int history_prune(struct journal *journal, uint64_t now, struct error *err)
 {
     char sql[1000];
-    uint64_t now = clock_unix_ms(), day = 24ull * 3600 * 1000;
     snprintf(
         sql, sizeof sql,
         "BEGIN IMMEDIATE;"
@@ -126,8 +131,8 @@ int history_prune(struct journal *journal, struct error *err)
         "DELETE FROM targets WHERE run NOT IN (SELECT id FROM runs);"
         "DELETE FROM transitions WHERE run NOT IN (SELECT id FROM runs);"
         "COMMIT",
-        (unsigned long long)(now - HISTORY_EVENT_DAYS * day), HISTORY_EVENT_RUNS,
-        (unsigned long long)(now - HISTORY_DAYS * day), HISTORY_RUNS);
+        days_ago(now, HISTORY_EVENT_DAYS), HISTORY_EVENT_RUNS, days_ago(now, HISTORY_DAYS),
+        HISTORY_RUNS);
     if (sqlite3_exec(journal->db, sql, NULL, NULL, NULL) == SQLITE_OK)
         return 0;
     journal_fail(journal, err, "cannot be written");

@@ -53,7 +53,8 @@ int history_each_event(struct journal *journal, const char *run,
 int history_resolve(struct journal *journal, const char *text, char id[PROTOCOL_RUN_ID_MAX + 1],
                     struct error *err);
 
-/* Forgets what is too old; before the loop runs. 0, or -1 with err. */
-int history_prune(struct journal *journal, struct error *err);
+/* Forgets what is too old; before the loop runs. now: ms since 1970, as clock_unix_ms tells; a
+ * controller without a battery may start in 1970, and then nothing is old. 0, or -1 with err. */
+int history_prune(struct journal *journal, uint64_t now, struct error *err);
 
 #endif

@@ -146,7 +146,7 @@ static void events_are_kept(void **state)
         begin(id, clock_unix_ms() + 1000 + i);
     }
     seen.text[0] = '\0';
-    assert_int_equal(history_prune(journal, &err), 0);
+    assert_int_equal(history_prune(journal, clock_unix_ms(), &err), 0);
     assert_int_equal(history_each_event(journal, "run", event_callback, &seen, &err), 0);
     assert_string_equal(seen.text, "");
     assert_int_equal(history_resolve(journal, "run", id, &err), 0); /* the run itself stays */
@@ -183,12 +183,27 @@ static void old_runs_are_forgotten(void **state)
     put("old-left", "one", "write", "");
     put("new", "one", "done", "flashed");
     uv_run(&loop, UV_RUN_DEFAULT);
-    assert_int_equal(history_prune(journal, &err), 0);
+    assert_int_equal(history_prune(journal, clock_unix_ms(), &err), 0);
     assert_int_equal(history_each_run(journal, run_callback, &seen, &err), 0);
     assert_string_equal(seen.text, "new old-left ");
     seen.text[0] = '\0';
     assert_int_equal(history_each_step(journal, "old", "one", step_callback, &seen, &err), 0);
     assert_string_equal(seen.text, "");
+}
+
+/* A controller without a battery for its clock, before it has asked for the time. */
+static void nothing_is_old_in_1970(void **state)
+{
+    (void)state;
+    struct error err;
+    struct seen seen = {0};
+    begin("then", 5000);
+    begin("of-now", clock_unix_ms());
+    put("of-now", "one", "done", "flashed");
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(history_prune(journal, 60000, &err), 0);
+    assert_int_equal(history_each_run(journal, run_callback, &seen, &err), 0);
+    assert_string_equal(seen.text, "of-now then ");
 }
 
 static void too_many_runs_are_forgotten(void **state)
@@ -201,7 +216,7 @@ static void too_many_runs_are_forgotten(void **state)
         snprintf(id, sizeof id, "r%04u", i);
         begin(id, now + i);
     }
-    assert_int_equal(history_prune(journal, &err), 0);
+    assert_int_equal(history_prune(journal, clock_unix_ms(), &err), 0);
     assert_int_equal(history_resolve(journal, "r0001", id, &err), -1);
     assert_int_equal(history_resolve(journal, "r0002", id, &err), 0);
 }
@@ -213,6 +228,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(events_are_kept, open_there, close_there),
         cmocka_unit_test_setup_teardown(a_run_is_found_by_its_beginning, open_there, close_there),
         cmocka_unit_test_setup_teardown(old_runs_are_forgotten, open_there, close_there),
+        cmocka_unit_test_setup_teardown(nothing_is_old_in_1970, open_there, close_there),
         cmocka_unit_test_setup_teardown(too_many_runs_are_forgotten, open_there, close_there),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
