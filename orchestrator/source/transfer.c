@@ -11,7 +11,8 @@
 
 #define BUFFER_SIZE   (256u * 1024u) /* several times CURL_MAX_WRITE_SIZE */
 #define REDIRECTS_MAX 10L
-#define SETTLED_AFTER 60 /* s that a Last-Modified must be older than the answer's Date */
+#define SETTLED_AFTER 60        /* s that a Last-Modified must be older than the answer's Date */
+#define DATES_BEGIN   946684800 /* 2000: earlier ones (1970, 1980) are given to all files alike */
 #define POLL_STEP     1000
 
 struct transfer {
@@ -59,6 +60,14 @@ static bool header_value(const char *line, size_t size, const char *name, char *
     return true;
 }
 
+/* Is the Last-Modified one that the file gets another of when it changes? */
+static bool date_tells(const struct transfer *transfer)
+{
+    time_t modified = curl_getdate(transfer->modified, NULL); /* -1: no date */
+    return modified >= DATES_BEGIN && transfer->date > 0 &&
+           modified + SETTLED_AFTER <= transfer->date;
+}
+
 static void answer_complete(struct transfer *transfer)
 {
     struct transfer_answer *answer = &transfer->answer;
@@ -66,8 +75,7 @@ static void answer_complete(struct transfer *transfer)
     /* What the file is called now is no weak validator: it says the bytes are the same. */
     if (transfer->etag[0] == '"')
         strcpy(answer->validator, transfer->etag);
-    else if (transfer->modified[0] != '\0' && transfer->date > 0 &&
-             curl_getdate(transfer->modified, NULL) + SETTLED_AFTER <= transfer->date)
+    else if (date_tells(transfer))
         strcpy(answer->validator, transfer->modified);
     if (answer->status != 206 &&
         curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length) ==

@@ -10,6 +10,8 @@ Prints its port. /MODES/NAME serves NAME; MODES are joined by '+':
   norange     no ranges
   noetag      neither ETag nor Last-Modified
   dated       Last-Modified instead of an ETag, old enough
+  undated     a Last-Modified that is no date
+  ageless     the Last-Modified of a server that gives all files the same one
   changing    another ETag in every answer
   busy        503 to the first two questions for this path
   down        503 to all but the first
@@ -92,6 +94,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if "dated" in modes:
             validator = "Tue, 01 Oct 2024 00:00:00 GMT"
             headers["Last_Modified"] = validator
+        elif "undated" in modes:
+            headers["Last_Modified"] = "0"
+        elif "ageless" in modes:
+            headers["Last_Modified"] = "Thu, 01 Jan 1970 00:00:01 GMT"
         elif "noetag" not in modes:
             headers["ETag"] = validator
         begin = None if "norange" in modes else self.part(len(data), validator)

@@ -181,9 +181,14 @@ static void image_is_fetched_and_then_cached(void **state)
     /* A Last-Modified of old does as well. */
     assert_false(prepare_good(address("dated/raw.xz")).from_cache);
     assert_true(prepare_good(address("dated/raw.xz")).from_cache);
-    /* Without either nothing can be concluded. */
+    /* Without either nothing can be concluded, … */
     assert_false(prepare_good(address("noetag/raw.xz")).from_cache);
     assert_false(prepare_good(address("noetag/raw.xz")).from_cache);
+    /* … nor from a date that is none, or is every file's. */
+    assert_false(prepare_good(address("undated/raw.xz")).from_cache);
+    assert_false(prepare_good(address("undated/raw.xz")).from_cache);
+    assert_false(prepare_good(address("ageless/raw.xz")).from_cache);
+    assert_false(prepare_good(address("ageless/raw.xz")).from_cache);
 }
 
 static void changed_file_is_fetched_again(void **state)
