@@ -263,19 +263,29 @@ static void take_lines(struct import *import, char *text, size_t size)
     }
 }
 
+/* "board-" and the digits of (the end of) a MAC address. */
+static void name_make(const char *mac, char *name, size_t size)
+{
+    size_t used = (size_t)snprintf(name, size, "board-");
+    for (const char *c = mac; *c != '\0'; c++)
+        if (*c != ':')
+            name[used++] = *c;
+    name[used] = '\0';
+}
+
 /* A name of its own for a board without one: the MAC's last three bytes, all six where two boards
- * end alike. */
+ * end alike or another one has that name. */
 static void name_board(const struct import *import, struct board *board)
 {
-    size_t skip = 9;
-    for (size_t i = 0; i < import->count; i++)
-        if (&import->boards[i] != board && strcmp(import->boards[i].mac + 9, board->mac + 9) == 0)
-            skip = 0;
-    size_t used = (size_t)snprintf(board->name, sizeof board->name, "board-");
-    for (const char *c = board->mac + skip; *c != '\0'; c++)
-        if (*c != ':')
-            board->name[used++] = *c;
-    board->name[used] = '\0';
+    bool taken = false;
+    name_make(board->mac + 9, board->name, sizeof board->name);
+    for (size_t i = 0; i < import->count; i++) {
+        const struct board *other = &import->boards[i];
+        taken |= other != board && (strcmp(other->mac + 9, board->mac + 9) == 0 ||
+                                    strcmp(other->name, board->name) == 0);
+    }
+    if (taken)
+        name_make(board->mac, board->name, sizeof board->name);
 }
 
 static char *print_inventory(struct import *import)

@@ -70,6 +70,12 @@ static void test_names(void **state)
     assert_string_equal(inventory->targets[1].reset.chip, "/dev/gpiochip2");
     assert_string_equal(inventory->targets[2].name, "board-020100000002");
     inventory_free(inventory);
+    inventory = import_parsed("name,mac,ip\n"
+                              ",02:00:00:00:00:02,a.lab\n"
+                              "board-000002,02:00:00:00:00:01,b.lab\n");
+    assert_string_equal(inventory->targets[0].name, "board-020000000002");
+    assert_string_equal(inventory->targets[1].name, "board-000002");
+    inventory_free(inventory);
 }
 
 /* The text, and all that is said about it. */
