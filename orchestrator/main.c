@@ -20,7 +20,9 @@
 #include "source/url.h"
 #include "watchers.h"
 
+#include <errno.h>
 #include <locale.h>
+#include <poll.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -457,11 +459,11 @@ static int command_import(const struct options *options)
     for (size_t i = 0; i < mistakes.count; i++)
         fprintf(stderr, "%s\n", mistakes.texts[i]);
     diagnostics_free(&mistakes);
-    bool printed = yaml != NULL && fputs(yaml, stdout) >= 0 && fflush(stdout) == 0;
-    if (yaml != NULL && !printed)
-        fprintf(stderr, "fleetflash: cannot write to stdout\n");
+    if (yaml == NULL)
+        return EXIT_USAGE;
+    fputs(yaml, stdout);
     free(yaml);
-    return printed ? 0 : EXIT_USAGE;
+    return 0;
 }
 
 static int command_reset(const struct options *options)
@@ -549,6 +551,20 @@ static int run_command(const struct options *options)
     }
 }
 
+/* A list that did not get to where it was to go is not a success. Who has stopped reading has what
+ * he wanted. */
+static int finish_output(int code)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    errno = 0;
+    bool good = fflush(stdout) == 0 && ferror(stdout) == 0;
+    const char *reason = errno != 0 ? strerror(errno) : "not all of it could be written";
+    if (good || (poll(&out, 1, 0) > 0 && (out.revents & POLLERR) != 0))
+        return code;
+    fprintf(stderr, "fleetflash: cannot write to standard output: %s\n", reason);
+    return code == 0 ? EXIT_USAGE : code;
+}
+
 int main(int argc, char **argv)
 {
     setlocale(LC_ALL, "");
@@ -564,5 +580,5 @@ int main(int argc, char **argv)
     int code =
         options_parse(argc, argv, &options, &err) == 0 ? run_command(&options) : complain(&err);
     options_free(&options);
-    return code;
+    return finish_output(code);
 }

@@ -7,3 +7,6 @@ fleetflash_unit_test(list_test SOURCES list_test.c LIBS cli PkgConfig::JANSSON)
 add_test(NAME completion_test COMMAND ${CMAKE_CURRENT_LIST_DIR}/completion_test.py $<TARGET_FILE:fleetflash>
          ${CMAKE_BINARY_DIR}/completions)
 set_tests_properties(completion_test PROPERTIES LABELS unit TIMEOUT 120)
+
+add_test(NAME command_test COMMAND ${CMAKE_CURRENT_LIST_DIR}/command_test.py $<TARGET_FILE:fleetflash>)
+set_tests_properties(command_test PROPERTIES LABELS unit TIMEOUT 120)

@@ -1,0 +1,57 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The program as a whole, without a device: what it leaves behind, and what it says at its end.
+
+command_test.py PROGRAM
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+program = pathlib.Path(sys.argv[1]).resolve()
+INVENTORY = """
+defaults: {user: nobody, port: 1, retries: 0, after: {host_key: accept-once}}
+groups: {lab: {hosts: {"pi-[01:03]": {host: "127.0.0.[1:3]"}}}}
+"""
+
+
+def expect(what, got, wanted):
+    if got != wanted:
+        sys.exit(f"{what}: {got}, not {wanted}")
+    print(f"ok: {what}")
+
+
+def run(*words, **more):
+    more = {"stdout": subprocess.PIPE, **more}
+    return subprocess.run([program, *words], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+                          text=True, timeout=60, **more)
+
+
+def check(*words, **more):
+    return run("-i", "lab.yaml", "--check", "--state-dir", "state", "--cache-dir", "cache",
+               *words, **more)
+
+
+def output_that_cannot_be_written():
+    for words in (["--list", "-i", "lab.yaml"], ["--list", "--json", "-i", "lab.yaml"], ["--help"],
+                  ["--history", "--state-dir", "state"], ["inventory", "import", "boards.csv"]):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            end = run(*words, stdout=full)
+        expect(f"{words[0]}: a full disk", end.returncode, 2)
+        expect(f"{words[0]}: is said", "cannot write to standard output: No space left" in end.stderr,
+               True)
+        reading, writing = os.pipe()
+        os.close(reading)
+        end = run(*words, stdout=writing)
+        os.close(writing)
+        expect(f"{words[0]}: a reader that has enough", (end.returncode, end.stderr), (0, ""))
+
+
+with tempfile.TemporaryDirectory() as folder:
+    os.chdir(folder)
+    pathlib.Path("lab.yaml").write_text(INVENTORY, encoding="ascii")
+    pathlib.Path("boards.csv").write_text("02:00:00:00:00:01,10.0.0.1,17\n", encoding="ascii")
+    output_that_cannot_be_written()
