@@ -150,7 +150,8 @@ static int run_with(const struct options *options, const struct earlier *earlier
     bool resume = options->command == COMMAND_RESUME;
     bool again = resume || options->command == COMMAND_RETRY;
     struct watchers watchers;
-    watchers_open(&watchers, options, loop, earlier->journal);
+    bool check = options->command == COMMAND_CHECK; /* writes nothing, into the journal neither */
+    watchers_open(&watchers, options, loop, check ? NULL : earlier->journal);
     struct run_config config = {
         .loop = loop,
         .inventory = inventory,
@@ -158,14 +159,14 @@ static int run_with(const struct options *options, const struct earlier *earlier
         .policies = policies,
         .files = files,
         .image = again ? earlier->run.image : options->image,
-        .check = options->command == COMMAND_CHECK,
+        .check = check,
         .yes = options->yes || resume, /* the user has said it when the run began */
         .accept_once = options->accept_once || (again && earlier->run.accept_once),
         .force = options->force || (again && earlier->run.force),
         .strict = options->strict,
         .mode = mode_of(options, earlier),
         .local = local_of(options, earlier),
-        .journal = options->command == COMMAND_CHECK ? NULL : earlier->journal,
+        .journal = check ? NULL : earlier->journal,
         .known = earlier->journal,
         .resume = resume ? &earlier->run : NULL,
         .resume_targets = resume ? earlier->targets : NULL,

@@ -7,6 +7,7 @@ command_test.py PROGRAM
 
 import os
 import pathlib
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ INVENTORY = """
 defaults: {user: nobody, port: 1, retries: 0, after: {host_key: accept-once}}
 groups: {lab: {hosts: {"pi-[01:03]": {host: "127.0.0.[1:3]"}}}}
 """
+JOURNAL = pathlib.Path("state/journal.sqlite")
 
 
 def expect(what, got, wanted):
@@ -50,8 +52,17 @@ def output_that_cannot_be_written():
         expect(f"{words[0]}: a reader that has enough", (end.returncode, end.stderr), (0, ""))
 
 
+def a_check_leaves_no_trace():
+    expect("--history", run("--history", "--state-dir", "state").stdout, "no run yet\n")
+    expect("--check", check().returncode, 1)
+    journal = sqlite3.connect(JOURNAL)
+    expect("events after a check", journal.execute("SELECT count(*) FROM events").fetchone()[0], 0)
+    journal.close()
+
+
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
     pathlib.Path("lab.yaml").write_text(INVENTORY, encoding="ascii")
     pathlib.Path("boards.csv").write_text("02:00:00:00:00:01,10.0.0.1,17\n", encoding="ascii")
     output_that_cannot_be_written()
+    a_check_leaves_no_trace()
