@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -62,20 +63,31 @@ static int resolve(const char *path, char out[static PATH_MAX], struct error *er
     return 0;
 }
 
-/* Makes an empty file beside path; its name goes to name. Returns the descriptor or -1. */
+/* Makes an empty file beside path, readable for whom the umask lets; its name goes to name.
+ * Returns the descriptor or -1. */
 static int open_beside(const char *path, char *name, size_t name_size)
 {
-    if ((size_t)snprintf(name, name_size, "%s.XXXXXX", path) >= name_size) {
+    unsigned mark;
+    if (getrandom(&mark, sizeof mark, 0) != sizeof mark)
+        return -1;
+    if ((size_t)snprintf(name, name_size, "%s.%08x", path, mark) >= name_size) {
         errno = ENAMETOOLONG;
         return -1;
     }
-    return mkostemp(name, O_CLOEXEC);
+    return open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+}
+
+/* Whoever had made a report private finds it private again. */
+static int keep_mode(int fd, const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 ? fchmod(fd, status.st_mode & 0777) : 0;
 }
 
 int report_check_writable(const char *path, struct error *err)
 {
     char real[PATH_MAX];
-    char name[PATH_MAX + 8];
+    char name[PATH_MAX + 16];
     if (format_for(path, err) == NULL || resolve(path, real, err) != 0)
         return -1;
     int fd = open_beside(real, name, sizeof name);
@@ -119,7 +131,7 @@ static int write_text(int fd, const char *text)
 int report_write(const struct run_view *run, const char *path, struct error *err)
 {
     char real[PATH_MAX];
-    char name[PATH_MAX + 8];
+    char name[PATH_MAX + 16];
     const struct format *format = format_for(path, err);
     if (format == NULL || resolve(path, real, err) != 0)
         return -1;
@@ -133,7 +145,7 @@ int report_write(const struct run_view *run, const char *path, struct error *err
         return -1;
     }
     int result = 0;
-    if (write_text(fd, text) != 0 || fchmod(fd, 0644) != 0 || fsync(fd) != 0 ||
+    if (write_text(fd, text) != 0 || keep_mode(fd, real) != 0 || fsync(fd) != 0 ||
         rename(name, real) != 0) {
         result = error_set(err, ERROR_IO, "report %s cannot be written: %s", path, strerror(errno));
         unlink(name);

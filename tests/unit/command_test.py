@@ -60,9 +60,18 @@ def a_check_leaves_no_trace():
     journal.close()
 
 
+def who_may_read_a_report():
+    for name, mask, mode in (("open.json", 0o022, 0o644), ("closed.json", 0o077, 0o600)):
+        check("--report", name, umask=mask)
+        expect(f"{name} with umask {mask:03o}", os.stat(name).st_mode & 0o777, mode)
+    check("--report", "closed.json", umask=0o022)
+    expect("closed.json, written again", os.stat("closed.json").st_mode & 0o777, 0o600)
+
+
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
     pathlib.Path("lab.yaml").write_text(INVENTORY, encoding="ascii")
     pathlib.Path("boards.csv").write_text("02:00:00:00:00:01,10.0.0.1,17\n", encoding="ascii")
     output_that_cannot_be_written()
     a_check_leaves_no_trace()
+    who_may_read_a_report()
