@@ -161,9 +161,10 @@ static void step_line(const struct history_step *step, void *arg)
     char since[32];
     if (past->first_ms == 0)
         past->first_ms = step->time;
+    uint64_t elapsed = step->time > past->first_ms ? step->time - past->first_ms : 0;
     fprintf(past->out, "    +%-8s %-13s %s%s%s\n",
-            units_format_duration(step->time - past->first_ms, since, sizeof since), step->state,
-            step->step, step->outcome[0] != '\0' ? ": " : "", step->outcome);
+            units_format_duration(elapsed, since, sizeof since), step->state, step->step,
+            step->outcome[0] != '\0' ? ": " : "", step->outcome);
 }
 
 static void step_json(const struct history_step *step, void *arg)

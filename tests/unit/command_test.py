@@ -68,6 +68,22 @@ def who_may_read_a_report():
     expect("closed.json, written again", os.stat("closed.json").st_mode & 0o777, 0o600)
 
 
+def a_clock_that_was_set_back():
+    journal = sqlite3.connect(JOURNAL)
+    journal.execute("INSERT INTO runs (id, inventory, image, image_id, started, ended, exit_code)"
+                    " VALUES ('r', '/i', '/x', '', 2000000000000, 2000000000001, 0)")
+    journal.execute("INSERT INTO targets (run, name, step, state, outcome, error, damage)"
+                    " VALUES ('r', 'one', 'done', 'reachability', 'flashed', '', '')")
+    for time in (2000000000000, 1999999990000):
+        journal.execute("INSERT INTO transitions (run, target, time, step, state, outcome, error)"
+                        f" VALUES ('r', 'one', {time}, 'done', 'verify', '', '')")
+    journal.commit()
+    journal.close()
+    lines = run("--show", "r", "-v", "--state-dir", "state").stdout.splitlines()
+    expect("a step before the first one", [line.split()[0] for line in lines if "verify" in line],
+           ["+0s", "+0s"])
+
+
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
     pathlib.Path("lab.yaml").write_text(INVENTORY, encoding="ascii")
@@ -75,3 +91,4 @@ with tempfile.TemporaryDirectory() as folder:
     output_that_cannot_be_written()
     a_check_leaves_no_trace()
     who_may_read_a_report()
+    a_clock_that_was_set_back()
