@@ -7,6 +7,7 @@ on the console and waits; an agent that stands still is given up by the controll
 times the device ends up flashed, byte for byte.
 """
 
+import concurrent.futures
 import os
 import signal
 import subprocess
@@ -33,18 +34,14 @@ def wait_for(what, condition, seconds, detail=lambda: ""):
 class Flash:
     """The program at work, slowly; what it says goes to a file."""
 
-    def __init__(self, lab, mode, version, *args):
-        self.lab, self.device, self.version = lab, lab.devices[0], version
-        self.log = lab.dir / f"{version}.log"
-        inventory = lab.inventory(host=lambda d: {"mode": mode, "after": {"host_key": d.host_key_fingerprint(version)}},
-                                  defaults={"connect_timeout": "10s", "retries": 8})
-        lab.known_hosts(version="old" if version == "new" else "new")
+    def __init__(self, device, mode, *args):
+        self.lab, self.device = device.lab, device
+        self.log = self.lab.dir / f"{device.name}.log"
+        inventory = self.lab.dir / f"{device.name}.yaml"
+        argv = self.lab.fleetflash_argv("-i", inventory, "--yes", "-v", "--mode", mode, *args,
+                                        self.lab.image("busybox", "mbr-boot", "new"), state=self.lab.dir / f"state-{device.name}")
         with open(self.log, "w") as out:
-            self.process = lab.popen(lab.fleetflash_argv("-i", inventory, "--yes", "-v", *args, self.image()),
-                                     stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-
-    def image(self):
-        return self.lab.image("busybox", "mbr-boot", self.version)
+            self.process = self.lab.popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
 
     def said(self, word):
         return word in self.log.read_text()
@@ -53,34 +50,34 @@ class Flash:
         return self.log.read_text() + console_ends([self.device])
 
     def wait_said(self, word, seconds=120):
-        wait_for(f"the controller says: {word}", lambda: self.said(word) or self.process.poll() is not None, seconds,
+        wait_for(f"{self.device.name}: the controller says: {word}", lambda: self.said(word) or self.process.poll() is not None, seconds,
                  self.told)
         check("and goes on", self.process.poll() is None, self.told())
 
     def finish(self):
         code = self.process.wait(300)
-        raw = self.lab.raw_image("busybox", "mbr-boot", self.version)
-        check("exit code 0", code == 0, self.told())
+        raw = self.lab.raw_image("busybox", "mbr-boot", "new")
+        check(f"{self.device.name}: exit code 0", code == 0, self.told())
         good = self.device.snapshots and same_as_image(self.device.snapshots[-1], raw)
-        check(f"the device runs {self.version}, its disk was the image",
-              good and self.device.image_version() == self.version,
+        check(f"{self.device.name} runs the new image, its disk was the image",
+              good and self.device.image_version() == "new",
               first_difference(self.device.snapshots[-1], raw) if self.device.snapshots else "no snapshot")
 
 
-def silent_controller(lab):
-    flash = Flash(lab, "stream", "new", "--rate", "200K")
+def silent_controller(device):
+    flash = Flash(device, "stream", "--rate", "200K")
     flash.wait_said("writing")
     flash.process.send_signal(signal.SIGSTOP)
     wait_for("the agent gives the silent controller up and says so", lambda: "no word from" in flash.device.console_text(),
-             60, flash.told)
+             120, flash.told)
     last = flash.device.console_text().rsplit("no word from", 1)[1]
     check("on the console: do not power off, --resume", "DO NOT POWER OFF" in last and "--resume" in last, flash.told())
     flash.process.send_signal(signal.SIGCONT)
     flash.finish()
 
 
-def silent_agent(lab):
-    flash = Flash(lab, "stage", "old", "--rate", "200K")
+def silent_agent(device):
+    flash = Flash(device, "stage", "--rate", "200K")
     flash.wait_said("staging")
     flash.device.ssh(f"kill -STOP $({AGENT})")
     flash.wait_said("nothing is heard from the agent any more")
@@ -91,10 +88,16 @@ def silent_agent(lab):
 def main():
     require()
     with Lab() as lab:
-        lab.device("node", kind="busybox", layout="mbr-boot", mem="128M")
+        tests = {lab.device(name, kind="busybox", layout="mbr-boot", mem="128M"): test
+                 for name, test in (("stopped-controller", silent_controller), ("stopped-agent", silent_agent))}
         lab.boot_all()
-        silent_controller(lab)
-        silent_agent(lab)
+        for d in tests:
+            lab.inventory([d], name=f"{d.name}.yaml", defaults={"connect_timeout": "10s", "retries": 8})
+        lab.known_hosts()
+        with concurrent.futures.ThreadPoolExecutor() as pool:  # most of the time is silence
+            running = [pool.submit(test, d) for d, test in tests.items()]
+        for one in running:
+            one.result()  # raises what the test ended with
 
 
 if __name__ == "__main__":
