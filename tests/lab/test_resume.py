@@ -35,7 +35,7 @@ class Flasher:
         self.lab, self.log = lab, []
         self.process = lab.popen(lab.fleetflash_argv(*args, "--json", "-v"), stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.errors = []
+        self.errors, self.drainer = [], None
         self.reader = threading.Thread(target=lambda: self.errors.extend(self.process.stderr), daemon=True)
         self.reader.start()
 
@@ -57,14 +57,21 @@ class Flasher:
 
     def interrupt(self):
         """The first ^C lets devices in the destructive part go on, the second stops at once."""
+        self.drain()
         self.process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
+        end = time.monotonic() + 60
+        while not any("interrupted" in line for line in self.errors) and time.monotonic() < end:
+            time.sleep(0.05)  # two at once would be one
         self.process.send_signal(signal.SIGINT)
-        return self.finish(30)
+        return self.finish()
+
+    def drain(self):
+        if self.drainer is None:
+            self.drainer = threading.Thread(target=lambda: self.log.extend(self.process.stdout), daemon=True)
+            self.drainer.start()
 
     def finish(self, timeout=300):
-        drain = threading.Thread(target=lambda: self.log.extend(self.process.stdout), daemon=True)
-        drain.start()
+        self.drain()
         code = self.process.wait(timeout)
         self.reader.join(5)
         return code
