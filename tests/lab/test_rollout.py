@@ -19,6 +19,11 @@ def clock(hours):
     return time.strftime("%H:%M", time.localtime(time.time() + hours * 3600))
 
 
+# What the others need not wait for: a device that does not come back, and one that has not.
+DYING = {"reboot_timeout": "10s"}
+ABSENT = {"connect_timeout": "5s", "retries": 1}
+
+
 class Rollout:
     def __init__(self, lab):
         self.lab = lab
@@ -28,14 +33,14 @@ class Rollout:
         by_name = {d.name: d for d in lab.devices}
         self.groups = {"canary": [by_name["canary"]], "rest": [by_name["one"], by_name["two"]]}
 
-    def inventory(self, first, second="", notify="failure", waves=2, version="new", runs=None):
-        """runs: the version that each runs now, where that is not what the lab thinks."""
+    def inventory(self, first, second="", notify="failure", waves=2, version="new", runs=None, canary={}):
+        """runs: the version that each runs now, where that is not what the lab thinks; canary: its own keys."""
         rest = f"    - {{groups: [rest]{second}}}\n" if waves == 2 else ""
         extra = (f"rollout:\n  waves:\n    - {{groups: [canary]{first}}}\n{rest}"
                  f"notify: {{on: {notify}, command: 'cat >{self.notified}'}}\n")
         return self.lab.inventory(groups=self.groups, extra=extra, after=version,
-                                  defaults={"reboot_timeout": "25s", "connect_timeout": "5s", "retries": 1},
-                                  host=lambda d: {"host_key": d.host_key_fingerprint(runs[d.name])} if runs else {})
+                                  host=lambda d: {**({"host_key": d.host_key_fingerprint(runs[d.name])} if runs else {}),
+                                                  **(canary if d.name == "canary" else {})})
 
     def run(self, *args, **more):
         self.report.unlink(missing_ok=True)
@@ -90,7 +95,7 @@ def main():
         check("all run the new image", all(d.image_version() == "new" for d in lab.devices))
 
         all_new = {d.name: "new" for d in lab.devices}
-        i = r.inventory(", max_failures: 0", notify="always", runs=all_new)
+        i = r.inventory(", max_failures: 0", notify="always", runs=all_new, canary=DYING)
         boot_ids = {d.name: d.boot_id() for d in lab.devices}
         p = r.run("-i", i, "--yes", lab.image("busybox", "mbr", "broken"))
         r.expect("a canary that does not come back", p, 3, canary="failed", one="not-started", two="not-started")
@@ -101,7 +106,7 @@ def main():
         canary, one, two = lab.devices
         canary.power_cut()
         r.groups = {"canary": [canary, one, two]}
-        i = r.inventory(", max_failures: 40%, parallel: 1", waves=1, version="old", runs=all_new)
+        i = r.inventory(", max_failures: 40%, parallel: 1", waves=1, version="old", runs=all_new, canary=ABSENT)
         p = r.run("-i", i, "--yes", lab.image("busybox", "mbr", "old"))
         r.expect("an absent device in a wave that allows it", p, 1, canary="failed", one="flashed", two="flashed")
         check("it is told apart", r.failures() == {"canary": "unreachable"}, str(r.failures()))
@@ -109,7 +114,8 @@ def main():
         check("it held nobody up: the next one began before it was given up", times["one"][0] < times["canary"][1], str(times))
         # … and one of two that does not:
         r.groups = {"canary": [canary, one], "rest": [two]}
-        i = r.inventory(", max_failures: 49%, parallel: 2", version="new", runs={"canary": "new", "one": "old", "two": "old"})
+        i = r.inventory(", max_failures: 49%, parallel: 2", version="new", canary=ABSENT,
+                        runs={"canary": "new", "one": "old", "two": "old"})
         p = r.run("-i", i, "--yes", lab.image("busybox", "mbr", "new"))
         r.expect("an absent device in a wave that does not allow it", p, 3, canary="failed", one="flashed", two="not-started")
         check("the halt says why", p.stderr.count("rollout halted: in wave 1 1 device failed (1 unreachable), 0 are allowed") == 1,
