@@ -212,6 +212,12 @@ class Device:
         """What the kernel and /dev/console said since the device was made."""
         return self.console.read_text(errors="replace") if self.console.exists() else ""
 
+    def last_words(self):
+        """For whoever wonders why a test failed."""
+        process = self.process
+        state = "off" if process is None else "on" if process.poll() is None else f"ended with {process.returncode}"
+        return f"--- {self.name}: {state}; {' '.join(self.starts())}\n{self.console_text()[-1500:]}\n"
+
     def image_version(self):
         """"old", "new", … as the running system says, or None."""
         p = self.ssh("cat /etc/fleetflash-image")

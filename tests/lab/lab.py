@@ -82,7 +82,9 @@ class Lab:
         self.network = network.Network(remove=self.dir if self.own_dir else "")
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, failed, *_):
+        if failed:
+            print("".join(d.last_words() for d in self.devices), flush=True)
         for device in self.devices:
             device.power_cut()
         self.network.close()
@@ -109,9 +111,19 @@ class Lab:
     def boot_all(self, timeout=300):
         """Switches on all devices that are off and waits until every one answers."""
         off = [d for d in self.devices if not d.running()]
+        start = time.monotonic()
         for d in off:
             d.boot()
-        self.each(lambda d: d.wait_ssh(timeout), off)
+
+        def wait(d):
+            d.wait_ssh(timeout)
+            d.boot_seconds = time.monotonic() - start
+        self.each(wait, off)
+
+    def patience(self, kind):
+        """How long to wait for a device that must be back by then, or never comes: "40s". Three times what the slowest
+        of its kind took in boot_all(), when all booted at once: depends on the machine and its load, as a boot does."""
+        return f"{10 + 3 * max(d.boot_seconds for d in self.devices if d.kind == kind):.0f}s"
 
     # What they are flashed with
 
