@@ -7,7 +7,7 @@ With the test build of the agent, faults are put in where a lab cannot make real
 become read-only, a fence that fails when it is up, a reboot call that does not return. The others are real: memory
 that runs short while blocks are staged, a file system that nobody can silence.
 
-    test_damage.py [NAME...]      only these devices"""
+    test_damage.py [NAME...]      only these devices (deserted: not alone)"""
 
 import json
 import os
@@ -39,6 +39,8 @@ DEVICES = {
     # To be undone: goes on.
     "settings": {},
     "short": {"mem": "96M"},
+    # Its controller dies while the fence goes up, which takes long here, and nobody comes: rebooted.
+    "deserted": {"append": "ff.agent=run-at=remounted"},
     # Flashed, and its reboot call hangs.
     "hangs": {"append": "ff.agent=no-reboot"},
 }
@@ -82,10 +84,29 @@ def starve(device):
     device.limit_rate(None)
 
 
+def desert(lab, device, folder):
+    """Its controller dies while the fence goes up."""
+    device.ssh("cat >/dev/shm/intruder && chmod 755 /dev/shm/intruder", stdin="#!/bin/sh\nsleep 15\n")
+    inventory = lab.inventory([device], name="deserted.yaml", host=lambda d: {
+        "mode": "stream", "services": {"policy": "sysv", "stop": ["lab-victim"]}})
+    run = lab.popen(lab.fleetflash_argv("-i", inventory, "--yes", lab.image("busybox", "mbr-boot"), state=lab.dir / "state-deserted"),
+                    env={"FLEETFLASH_AGENT_PATH": folder}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL)
+    going = console_has(device, "fleetflash: fencing")
+    run.kill()
+    run.wait()
+    check(f"{device.name}: the fence goes up, and is not up yet", going and "fleetflash: fenced" not in device.console_text(),
+          device.console_text()[-2000:])
+
+
 def check_rebooted(device, boot_id, entry, old):
-    """The old system is back, untouched."""
     check(f"{device.name}: {entry['error']['text']}; the report says rebooted", entry["outcome"] == "failed"
           and entry["damage"] == "rebooted", str(entry))
+    check_back(device, boot_id, old)
+
+
+def check_back(device, boot_id, old):
+    """The old system is back, untouched."""
     device.wait_reboot(1)
     check(f"{device.name}: the old system is back", device.image_version() == "old" and device.boot_id() != boot_id
           and device.reboots() == 1, device.console_text()[-3000:])
@@ -124,12 +145,16 @@ def main():
             d["short"].limit_rate("4mbit")
         before = {n: d[n].boot_id() for n in names}
         report = lab.dir / "report.json"
-        inventory = lab.inventory(host=lambda x: {
+        folder = agents(lab)
+        if "deserted" in d:
+            desert(lab, d["deserted"], folder)
+        live = [d[n] for n in names if n != "deserted"]
+        inventory = lab.inventory(live, host=lambda x: {
             "mode": "stage" if x.name == "short" else "stream", "retries": 0,
             "services": policy(lab, x)})
         start = time.monotonic()
         run = lab.popen(lab.fleetflash_argv("-i", inventory, "-v", "--yes", "--report", report, lab.image("busybox", "mbr-boot")),
-                        env={"FLEETFLASH_AGENT_PATH": agents(lab)}, stdin=subprocess.DEVNULL,
+                        env={"FLEETFLASH_AGENT_PATH": folder}, stdin=subprocess.DEVNULL,
                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
         if "short" in d:
             starve(d["short"])
@@ -151,6 +176,10 @@ def main():
             check("settings: they are as they were", d["settings"].ssh(SETTINGS).stdout == nervous, d["settings"].ssh(SETTINGS).stdout)
         if "short" in d:
             check_goes_on(d["short"], before["short"], entries["short"], "memory ran short while staging")
+        if "deserted" in d:
+            check("deserted: its agent says that nobody came",
+                  console_has(d["deserted"], "the controller has been gone for 60 s"), d["deserted"].console_text()[-3000:])
+            check_back(d["deserted"], before["deserted"], old)
         if "hangs" in d:
             took = time.monotonic() - start
             check(f"hangs: flashed, {took:.0f} s after the beginning", entries["hangs"]["outcome"] == "flashed", str(entries["hangs"]))
