@@ -25,7 +25,7 @@ class Soak:
         groups = {f"wave{n}": devices for n, (devices, _) in enumerate(waves)}
         lines = "".join(f"    - {{groups: [wave{n}], max_failures: 0, soak: {soak}}}\n" for n, (_, soak) in enumerate(waves))
         return self.lab.inventory(
-            groups=groups, after=version, extra=f"rollout:\n  waves:\n{lines}", defaults={"connect_timeout": "5s", "retries": 1},
+            groups=groups, after=version, extra=f"rollout:\n  waves:\n{lines}",
             host=lambda d: {"host_key": d.host_key_fingerprint(self.version[d.name]), **more.get(d.name, {})})
 
     def start(self, waves, version, more={}):
@@ -47,9 +47,10 @@ class Soak:
 
 def test_dies(s, first, second, third):
     """The image does not live long on one of two canaries: nobody else gets it."""
-    f = s.start([([first, second], "6s"), ([third], "0s")], "new")
+    f = s.start([([first, second], "3s"), ([third], "0s")], "new",
+                {first.name: {"connect_timeout": "5s", "retries": 1}})
     check("the canaries soak", f.wait_for("soak_started", wave=1) is not None, f.told())
-    check("one of them dies", first.ssh("(sleep 1; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &").returncode == 0)
+    first.power_cut()
     s.expect("a device that dies", f, 3, **{first.name: "failed", second.name: "flashed", third.name: "not-started"})
     died = f.of("target_soaked")
     check("what it died of is told apart", {e["target"]: e["damage"] for e in died} ==
@@ -57,25 +58,24 @@ def test_dies(s, first, second, third):
           "".join(e["error"]["text"] for e in died if e["error"]), str(died))
     check("the soak is told of", len(f.of("soak_ended")) == 1 and f.of("soak_ended")[0]["died"] == 1)
     check("there is one halt", f.told().count("rollout halted") == 1, f.told())
-    check("it really was dead", not first.running() or "Kernel panic" in first.console_text())
     s.version.update({first.name: "new", second.name: "new"})
     f = Flasher(s.lab, "--resume")
     s.expect("--resume goes on with the rest", f, 0, **{third.name: "flashed"})
     s.version[third.name] = "new"
-    first.power_cut()
     first.boot().wait_ssh()
 
 
 def test_killed(s, first, second, third):
-    """The controller is killed in the soak, and a canary reboots before it is over."""
-    f = s.start([([first], "40s"), ([second, third], "0s")], "old")
+    """The controller is killed in the soak, and a canary reboots before it is over. A look at it that comes while it
+    still boots is one of the tries that are lost."""
+    f = s.start([([first], "15s"), ([second, third], "0s")], "old", {first.name: {"retries": 10}})
     soak = f.wait_for("soak_started", wave=1)
     check("the canary soaks", soak is not None, f.told())
     f.signal(signal.SIGKILL)
     f.process.wait()
     s.version[first.name] = "old"
-    first.ssh("reboot")
-    first.wait_reboot(first.reboots() + 1) if first.running() else first.boot().wait_ssh()
+    first.power_cut()
+    first.boot()
     f = Flasher(s.lab, "--resume")
     s.resume_left("killed in the soak", f, soak)
     s.expect("a device that reboots", f, 3, **{first.name: "failed", second.name: "not-started", third.name: "not-started"})
@@ -94,7 +94,7 @@ def test_unchanged(s, first, second):
 
 def test_stopped(s, first, second, third):
     """^C in the soak of the last wave; the next --resume waits for the rest of it and looks at the devices."""
-    f = s.start([([second], "0s"), ([third, first], "25s")], "old")
+    f = s.start([([second], "0s"), ([third, first], "15s")], "old")
     check("the devices soak", (soak := f.wait_for("soak_started", wave=2)) is not None, f.told())
     f.signal(signal.SIGINT)
     s.expect("stopped in the soak", f, 130, **{first.name: "flashed", second.name: "flashed", third.name: "flashed"})
