@@ -121,9 +121,9 @@ class Lab:
         self.each(wait, off)
 
     def patience(self, kind):
-        """How long to wait for a device that must be back by then, or never comes: "40s". Three times what the slowest
+        """How long to wait for a device that must be back by then, or never comes: "40s". Twice what the slowest
         of its kind took in boot_all(), when all booted at once: depends on the machine and its load, as a boot does."""
-        return f"{10 + 3 * max(d.boot_seconds for d in self.devices if d.kind == kind):.0f}s"
+        return f"{15 + 2 * max(d.boot_seconds for d in self.devices if d.kind == kind):.0f}s"
 
     # What they are flashed with
 
