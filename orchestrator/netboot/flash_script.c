@@ -2,6 +2,7 @@
 #include "netboot/flash_script.h"
 
 #include "netboot/boot_script.h"
+#include "netboot/report_text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -94,7 +95,8 @@ static void write_functions(FILE *out)
     fprintf(
         out,
         "setenv ff_do 'setexpr ff_at ${ff_base} + ${ff_offset}; "
-        "setenv ff_step fetch; tftpboot ${ramdisk_addr_r} ${ff_mac}/rpi_image_part_${ff_n} && "
+        "setenv ff_step " REPORT_FETCH
+        "; tftpboot ${ramdisk_addr_r} ${ff_mac}/rpi_image_part_${ff_n} && "
         "test 0x${filesize} = ${ff_size} && "
         "setenv ff_step write && ${ff_if} write ${ramdisk_addr_r} ${ff_at} ${ff_count} && "
         "mw.l ${ramdisk_addr_r} 0 ${ff_words} && "

@@ -67,6 +67,14 @@ static bool ok_parse(const char **text, char separator, struct netboot_report *r
            (at_end(*text) || crc_parse(text, separator, report)) && at_end(*text);
 }
 
+/* Words are parted by spaces, or in a report sent as a file by what the script put there. */
+static bool ends_with_word(const char *text, const char *word)
+{
+    size_t length = strlen(text), tail = strlen(word);
+    return length >= tail && strcmp(text + length - tail, word) == 0 &&
+           (length == tail || strchr(" -", text[length - tail - 1]) != NULL);
+}
+
 /* What is behind the number of bytes is the reason, whatever it is. */
 static bool failed_parse(const char **text, char separator, struct netboot_report *report)
 {
@@ -78,6 +86,7 @@ static bool failed_parse(const char **text, char separator, struct netboot_repor
             break;
         report->reason[length++] = *c == separator ? ' ' : isprint((unsigned char)*c) ? *c : '?';
     }
+    report->no_fetch = ends_with_word(report->reason, REPORT_FETCH);
     return true;
 }
 

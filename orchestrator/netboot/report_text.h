@@ -13,6 +13,9 @@ enum report_kind {
     REPORT_PART,   /* one part is in place */
 };
 
+/* The last word of a reason where a part could not be fetched. */
+#define REPORT_FETCH "fetch"
+
 struct netboot_report {
     enum report_kind kind;
     unsigned part;    /* with REPORT_PART, from 0 */
@@ -20,6 +23,7 @@ struct netboot_report {
     bool has_crc;     /* always with REPORT_PART */
     uint32_t crc;     /* crc32 (as zlib's) of those bytes; see report_crc_equals */
     char reason[120]; /* printable; "" where none was given */
+    bool no_fetch;    /* with REPORT_FAILED: it ends with REPORT_FETCH */
 };
 
 /* Reads "OK 123456 cbf43926", "FAILED 0x1f000 no memory", "PART 3 0x2ee00000 cbf43926" (separator

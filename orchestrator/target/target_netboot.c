@@ -249,7 +249,7 @@ static void guest_reported(struct tftp_guest *guest, const struct netboot_report
     case REPORT_FAILED:
         error_set(&err, ERROR_IO, "its boot loader gave up after %" PRIu64 " bytes: %s",
                   report->bytes, report->reason[0] != '\0' ? report->reason : "no reason given");
-        if (strstr(report->reason, "fetch") != NULL)
+        if (report->no_fetch)
             error_remedy(&err,
                          "do parts of %" PRIu64 " MiB fit into its memory (netboot: {part_size})? "
                          "Look at its console",

@@ -26,6 +26,7 @@ MAC = "dc:a6:32:01:02:03"
 SERVER = "10.77.0.1"
 PART = 100 << 20  # more than 65,535 blocks of 1468 bytes
 SMALL = 1 << 20
+MANY = 300
 
 
 class Bench:
@@ -156,6 +157,23 @@ def test_long(bench, image, directory):
     print(f"      server: {server.bye['cpu']:.1f} s of CPU, {server.bye['memory'] / 1e6:.0f} MB")
 
 
+def test_many(bench, image, directory):
+    """Hundreds of transfers of different parts, begun before any goes on."""
+    with tftp.Server(bench.net, image, directory, "--address", SERVER, "--mac", MAC, "--size", str(SMALL), "--guest-max", str(MANY)) as server:
+        whole = image.read_bytes()
+        parts = [whole[at:at + SMALL] for at in range(0, PART, SMALL)]
+        wanted = [(f"{MAC}/rpi_image_part_{n % len(parts)}", parts[n % len(parts)]) for n in range(MANY)]
+        start = time.monotonic()
+        right = tftp.read_at_once(bench.net, (SERVER, server.port), wanted)
+        seconds = time.monotonic() - start
+        check(f"{MANY} transfers at once, every byte of each", right == MANY, right)
+        check("each is told of as complete", server.count("ended", MANY) and all(e["complete"] for e in server.of("ended")))
+        print(f"      {seconds:.1f} s, {MANY * SMALL / seconds / 1e6:.0f} MB/s")
+    memory = server.bye["memory"] / (1 << 20)
+    print(f"      server: {server.bye['cpu']:.1f} s of CPU, {memory:.0f} MiB")
+    check("less than half a MiB for each", memory < 32 + MANY / 2)
+
+
 def board_reads(board, server, number, size, per_mille):
     board.power_on()
     board.stop()
@@ -210,7 +228,7 @@ def main():
         bench = Bench(net, directory)
         image = directory / "image"
         tftp.make_image(image, PART + SMALL + 512)
-        for test in (test_refusals, test_options, test_long, test_boards):
+        for test in (test_refusals, test_options, test_long, test_many, test_boards):
             if not sys.argv[1:] or test.__name__ in sys.argv[1:]:
                 test(bench, image, directory)
                 for left in directory.glob("out*"):

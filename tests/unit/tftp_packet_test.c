@@ -165,6 +165,14 @@ static void test_reports(void **state)
     assert_int_equal(report_text_parse("FAILED-0-write-error-5", '-', &report), 0);
     assert_int_equal(report.kind, REPORT_FAILED);
     assert_string_equal(report.reason, "write error 5");
+    assert_false(report.no_fetch);
+    /* As the flash script says it, by name and by tftpput. */
+    assert_int_equal(report_text_parse("FAILED-0x0-part-3-fetch", '-', &report), 0);
+    assert_true(report.no_fetch);
+    assert_int_equal(report_text_parse("FAILED 0x0 part-3-fetch\n", ' ', &report), 0);
+    assert_true(report.no_fetch);
+    assert_int_equal(report_text_parse("FAILED 0x0 prefetch", ' ', &report), 0);
+    assert_false(report.no_fetch);
     assert_int_equal(report_text_parse("FAILED 12 no \x01memory\r\n", ' ', &report), 0);
     assert_string_equal(report.reason, "no ?memory");
     assert_int_equal(report_text_parse("PART-7-512-1f", '-', &report), 0);
