@@ -7,7 +7,9 @@
 #include "report/terminal.h"
 #include "run/start.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -70,6 +72,10 @@ void watchers_close(struct watchers *watchers)
 {
     screen_free(watchers->screen);
     plain_free(watchers->plain);
+    int error = events_error(watchers->events);
+    if (error != 0 && error != EPIPE) /* who has stopped reading knows that */
+        fprintf(stderr, "fleetflash: not all events could be written to standard output: %s\n",
+                strerror(error));
     events_free(watchers->events);
     events_free(watchers->kept);
 }

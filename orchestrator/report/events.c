@@ -41,6 +41,11 @@ struct events *events_new(const struct events_options *options)
     return events;
 }
 
+int events_error(struct events *events)
+{
+    return events != NULL && events->outbox != NULL ? outbox_error(events->outbox) : 0;
+}
+
 void events_free(struct events *events)
 {
     if (events == NULL)

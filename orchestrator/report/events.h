@@ -29,6 +29,10 @@ struct events *events_new(const struct events_options *options);
 /* What to call; valid until events_free. */
 struct run_observer events_observer(struct events *events);
 
+/* Waits until all is written; 0, or why some events were not: an errno as of outbox_error. NULL is
+ * allowed. */
+int events_error(struct events *events);
+
 /* Waits until all is written. NULL is allowed. */
 void events_free(struct events *events);
 

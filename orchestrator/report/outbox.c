@@ -19,10 +19,11 @@ struct outbox {
     size_t size, room;
     size_t writing; /* bytes the thread has taken and not written yet */
     bool closing, dead;
+    int error; /* the first one */
 };
 
-/* False when nobody reads any more. */
-static bool write_all(int fd, const char *data, size_t size)
+/* 0, or errno when nobody reads any more. */
+static int write_all(int fd, const char *data, size_t size)
 {
     while (size > 0) {
         ssize_t written = write(fd, data, size);
@@ -34,11 +35,11 @@ static bool write_all(int fd, const char *data, size_t size)
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0)
-            return false;
+            return errno;
         data += written;
         size -= (size_t)written;
     }
-    return true;
+    return 0;
 }
 
 static void outbox_thread(void *arg)
@@ -59,12 +60,13 @@ static void outbox_thread(void *arg)
         box->size = box->room = 0;
         box->writing = size;
         uv_mutex_unlock(&box->mutex);
-        bool ok = write_all(box->fd, data, size);
+        int error = write_all(box->fd, data, size);
         free(data);
         uv_mutex_lock(&box->mutex);
         box->writing = 0;
-        if (!ok) {
+        if (error != 0) {
             box->dead = true;
+            box->error = box->error != 0 ? box->error : error;
             box->size = 0;
         }
         if (box->size == 0)
@@ -123,6 +125,8 @@ bool outbox_add(struct outbox *box, const char *data, size_t size)
         memcpy(box->data + box->size, data, size);
         box->size += size;
         uv_cond_signal(&box->work);
+    } else if (!ok && box->error == 0) {
+        box->error = ENOBUFS;
     }
     uv_mutex_unlock(&box->mutex);
     return ok;
@@ -142,6 +146,15 @@ void outbox_flush(struct outbox *box)
     while (box->size + box->writing > 0)
         uv_cond_wait(&box->idle, &box->mutex);
     uv_mutex_unlock(&box->mutex);
+}
+
+int outbox_error(struct outbox *box)
+{
+    outbox_flush(box);
+    uv_mutex_lock(&box->mutex);
+    int error = box->error;
+    uv_mutex_unlock(&box->mutex);
+    return error;
 }
 
 void outbox_free(struct outbox *box)

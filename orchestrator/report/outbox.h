@@ -25,6 +25,10 @@ size_t outbox_pending(struct outbox *box);
 /* Waits until everything is written. Blocks as long as the reader does. */
 void outbox_flush(struct outbox *box);
 
+/* Flushes; 0 when all was written, else the errno of what came in between: EPIPE (nobody reads any
+ * more), ENOSPC, …; ENOBUFS when text was dropped. */
+int outbox_error(struct outbox *box);
+
 /* Flushes and frees. NULL is allowed. */
 void outbox_free(struct outbox *box);
 

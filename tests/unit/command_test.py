@@ -52,6 +52,15 @@ def output_that_cannot_be_written():
         expect(f"{words[0]}: a reader that has enough", (end.returncode, end.stderr), (0, ""))
 
 
+def events_that_cannot_be_written():
+    with open("/dev/full", "w", encoding="ascii") as full:
+        end = check("--json", stdout=full)
+    expect("--json: a full disk is no reason to fail", end.returncode, 1)  # nobody is there
+    expect("--json: is said", end.stderr.splitlines()[-1],
+           "fleetflash: not all events could be written to standard output: No space left on device")
+    expect("--json: nothing to say", "not all events" in check("--json").stderr, False)
+
+
 def a_check_leaves_no_trace():
     expect("--history", run("--history", "--state-dir", "state").stdout, "no run yet\n")
     expect("--check", check().returncode, 1)
@@ -89,6 +98,7 @@ with tempfile.TemporaryDirectory() as folder:
     pathlib.Path("lab.yaml").write_text(INVENTORY, encoding="ascii")
     pathlib.Path("boards.csv").write_text("02:00:00:00:00:01,10.0.0.1,17\n", encoding="ascii")
     output_that_cannot_be_written()
+    events_that_cannot_be_written()
     a_check_leaves_no_trace()
     who_may_read_a_report()
     a_clock_that_was_set_back()
