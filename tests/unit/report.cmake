@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # What a person and a machine see of a run. facts.c of the target has the stable names.
 set(report_support report_fake.c report_lint.c ../../orchestrator/target/facts.c)
-foreach(noun text plain events json junit html plan screen)
+foreach(noun text plain events json junit html plan frame)
   fleetflash_unit_test(report_${noun}_test SOURCES report_${noun}_test.c ${report_support} LIBS report util)
+endforeach()
+foreach(noun screen keys)
+  fleetflash_unit_test(report_${noun}_test SOURCES report_${noun}_test.c screen_scene.c ${report_support} LIBS report util)
 endforeach()
 
 # A simulated run to look at: screen_demo [targets [seconds]]
