@@ -7,9 +7,6 @@
 #include "run/soak.h"
 #include "source/url.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -115,13 +112,13 @@ void run_refuse(struct run *run, const char *reason)
 /* --- targets ------------------------------------------------------------------------- */
 
 /* With --check and before a question everybody is probed first. */
-static bool run_wants_plan(const struct run *run)
+bool run_wants_plan(const struct run *run)
 {
     return run->config.check || !run->config.yes;
 }
 
 /* The plan needs the image and every target's facts. */
-static void run_try_plan(struct run *run)
+void run_try_plan(struct run *run)
 {
     if (run->asked || run->refused || run->job != NULL || !run_wants_plan(run) ||
         (run->config.image != NULL && run->store == NULL))
@@ -196,134 +193,6 @@ static void target_soaked_callback(struct target *target, void *arg)
     RUN_TELL(run, target_soaked, target_status(target), (*o_)->arg);
     waves_judge(run); /* at once; the others are looked at all the same */
     soak_target_checked(run);
-}
-
-/* --- the image ----------------------------------------------------------------------- */
-
-static void image_progress_callback(uint64_t done, uint64_t total, uint64_t decoded, void *arg)
-{
-    struct run *run = arg;
-    run->view.image_bytes_done = done;
-    run->view.image_bytes_total = total;
-    run->view.image_decoded = decoded;
-    RUN_TELL(run, image_progress, (*o_)->arg);
-}
-
-/* The journal keeps which image a run flashes; a run that is resumed must have the same. */
-static bool run_image_changed(struct run *run)
-{
-    char id[2 * PROTOCOL_HASH_SIZE + 1];
-    sodium_bin2hex(id, sizeof id, run->view.store->image_id, PROTOCOL_HASH_SIZE);
-    const struct journal_run *resume = run->config.resume;
-    if (resume != NULL && resume->image_id[0] != '\0' && strcmp(resume->image_id, id) != 0)
-        return true;
-    if (run->config.journal != NULL)
-        journal_note_image(run->config.journal, run->id, id);
-    return false;
-}
-
-static void image_done_callback(struct store *store, const struct error *err, void *arg)
-{
-    struct run *run = arg;
-    run->job = NULL;
-    if (store == NULL) {
-        if (run->interrupts == 0) {
-            run->usage_error = true;
-            run_message(run, LOG_ERROR, "%s%s%s", err->text, err->remedy[0] != '\0' ? " — " : "",
-                        err->remedy);
-        }
-        run_refuse(run, "the image cannot be used, nothing was touched");
-        return;
-    }
-    run->store = store;
-    run->env.store = store;
-    run->view.store = store_info(store);
-    RUN_TELL(run, image_ready, (*o_)->arg);
-    if (run->interrupts == 0 && run_image_changed(run)) {
-        run->usage_error = true;
-        run_message(run, LOG_ERROR,
-                    "%s is not the image that run %s was flashing: it can only go on with that one",
-                    run->image_shown, run->id);
-        run_refuse(run, "the image is another one, nothing was touched");
-        return;
-    }
-    if (run->interrupts > 0) {
-        run_refuse(run, "interrupted before its turn came");
-    } else if (!run->config.check && ask_untrusted(run) > 0) {
-        run->usage_error = true;
-        run_refuse(run, "nobody vouches for its new host key, nothing was touched");
-    } else if (run_wants_plan(run)) {
-        run_try_plan(run);
-    } else {
-        waves_begin(run);
-        run_settle(run);
-    }
-}
-
-/* --- signals ------------------------------------------------------------------------- */
-
-/* The first asks everybody to stop in order, the second lets go of everything. */
-static void run_interrupt(struct run *run, const char *how)
-{
-    run->interrupts++;
-    run->view.interrupted = true;
-    if (run->interrupts == 1)
-        run_message(run, LOG_WARNING,
-                    "%s: nothing new is started; devices inside the destructive part finish "
-                    "(once more to stop at once)",
-                    how);
-    if (run->job != NULL)
-        store_job_cancel(run->job);
-    passage_cancel(run);
-    for (size_t i = 0; i < run->count; i++) {
-        if (run->interrupts == 1)
-            target_interrupt(run->targets[i]);
-        else
-            target_abandon(run->targets[i]);
-    }
-    run_settle(run);
-}
-
-static void signal_callback(uv_signal_t *handle, int number)
-{
-    run_interrupt(handle->data, number == SIGINT ? "interrupted" : "told to end");
-}
-
-void run_stop(struct run *run)
-{
-    if (run->interrupts == 0)
-        run_interrupt(run, "told to stop");
-}
-
-static void pause_callback(uv_timer_t *timer)
-{
-    (void)timer; /* it is only there */
-}
-
-void run_pause(struct run *run, bool paused)
-{
-    if (run->view.phase != RUN_FLASHING || run->view.paused == paused || run->interrupts > 0)
-        return;
-    run->view.paused = paused;
-    run_message(run, LOG_INFO,
-                paused ? "paused: nothing new is started; devices under way go on" : "resumed");
-    if (paused) {
-        uv_timer_start(&run->pause, pause_callback, 3600000, 3600000);
-        return;
-    }
-    uv_timer_stop(&run->pause);
-    waves_go_on(run);
-}
-
-static void signals_start(struct run *run)
-{
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        uv_signal_init(run->config.loop, &run->signals[i]);
-        run->signals[i].data = run;
-        uv_signal_start(&run->signals[i], signal_callback, numbers[i]);
-        uv_unref((uv_handle_t *)&run->signals[i]);
-    }
 }
 
 /* --- life ---------------------------------------------------------------------------- */
@@ -422,71 +291,6 @@ static int targets_make(struct run *run)
     return 0;
 }
 
-/* A path that still holds when the run is resumed from another folder; "-" stays. */
-static void path_absolute(const char *path, char *out, size_t size)
-{
-    char *real = strcmp(path, "-") != 0 ? realpath(path, NULL) : NULL;
-    snprintf(out, size, "%s", real != NULL ? real : path);
-    free(real);
-}
-
-/* The run's row, and a row for each target: those that are never reached are left to resume. */
-static int run_journal_begin(struct run *run, struct error *err)
-{
-    if (run->config.journal == NULL || run->config.resume != NULL)
-        return 0;
-    struct journal_run row = {.started = run->view.started_ms,
-                              .accept_once = run->config.accept_once,
-                              .force = run->config.force,
-                              .mode = run->config.local ? (uint8_t)JOURNAL_MODE_LOCAL
-                                                        : (uint8_t)run->config.mode};
-    snprintf(row.id, sizeof row.id, "%s", run->id);
-    path_absolute(run->config.inventory->file, row.inventory, sizeof row.inventory);
-    row.image_cut = url_is_http(run->config.image) && url_has_secrets(run->config.image);
-    path_absolute(row.image_cut ? run->image_shown : run->config.image, row.image,
-                  sizeof row.image);
-    if (run->config.sha256 != NULL)
-        snprintf(row.sha256, sizeof row.sha256, "%s", run->config.sha256);
-    if (run->config.minisign != NULL)
-        path_absolute(run->config.minisign, row.minisign, sizeof row.minisign);
-    if (run->config.keyring != NULL)
-        path_absolute(run->config.keyring, row.keyring, sizeof row.keyring);
-    struct journal_target *targets = calloc(run->count + 1, sizeof *targets);
-    if (targets == NULL)
-        return error_set(err, ERROR_IO, "out of memory");
-    for (size_t i = 0; i < run->count; i++) {
-        targets[i] = (struct journal_target){.step = "idle", .state = "probe"};
-        snprintf(targets[i].name, sizeof targets[i].name, "%s", run->statuses[i]->spec->name);
-    }
-    int status = journal_begin_run(run->config.journal, &row, targets, run->count, err);
-    free(targets);
-    return status;
-}
-
-/* Which device each target is, and which have to wait for others. */
-static int run_find_jumps(struct run *run, struct error *err)
-{
-    struct jumps_target *targets = calloc(run->count + 1, sizeof *targets);
-    if (targets == NULL)
-        return error_set(err, ERROR_IO, "out of memory");
-    for (size_t i = 0; i < run->count; i++)
-        targets[i] =
-            (struct jumps_target){.spec = run->statuses[i]->spec,
-                                  .wave = run->statuses[i]->wave,
-                                  .is_local = target_is_local(&run->env, run->statuses[i]->spec)};
-    run->jumps = jumps_find(run->config.loop, targets, run->count, NULL, err);
-    free(targets);
-    return run->jumps != NULL ? 0 : -1;
-}
-
-static int run_lock_devices(struct run *run, struct error *err)
-{
-    char holder[PROTOCOL_RUN_ID_MAX + 8];
-    snprintf(holder, sizeof holder, "run %s", run->id);
-    run->locks = device_locks_take(run->config.state_dir, holder, run->jumps, run->count, err);
-    return run->locks != NULL ? 0 : -1;
-}
-
 struct run *run_new(const struct run_config *config, struct error *err)
 {
     struct run *run = calloc(1, sizeof *run);
@@ -520,10 +324,9 @@ struct run *run_new(const struct run_config *config, struct error *err)
     uv_timer_init(config->loop, &run->ending);
     run->ending.data = run;
     /* Before there are signals to look after: ^C ends the program while ssh is asked. */
-    bool known = run_find_jumps(run, err) == 0;
-    signals_start(run);
-    if (!known ||
-        (!config->check && (run_lock_devices(run, err) != 0 || run_journal_begin(run, err) != 0))) {
+    bool known = run_claim_names(run, err) == 0;
+    run_listen(run);
+    if (!known || (!config->check && run_claim(run, err) != 0)) {
         run->done = run->count;
         for (size_t i = 0; i < run->count; i++)
             target_free(run->targets[i]);
@@ -548,16 +351,7 @@ void run_start(struct run *run)
         run_message(run, LOG_WARNING, "%zu targets are in no wave of the rollout and left alone",
                     run->left_alone);
     waves_announce_jumps(run);
-    if (run->config.image != NULL) {
-        struct store_options options = {.image = run->config.image,
-                                        .sha256 = run->config.sha256,
-                                        .minisign = run->config.minisign,
-                                        .keyring = run->config.keyring,
-                                        .cache_dir = run->config.cache_dir,
-                                        .no_cache = run->config.no_cache};
-        run->job = store_prepare(run->config.loop, &options, image_progress_callback,
-                                 image_done_callback, run);
-    }
+    run_prepare_image(run);
     /* The image is read while the devices are probed; nothing is touched before it is checked. */
     unsigned parallel = waves_parallel(run, 0);
     for (size_t i = 0; i < run->count; i++) {

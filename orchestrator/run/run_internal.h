@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of the run: shared by run.c (its life), waves.c (whose turn it is) and ask.c (plan and
+/* Inside of the run: shared by run.c (its life), claim.c (what it needs to begin), run_image.c,
+ * interrupt.c (what the user says meanwhile), waves.c (whose turn it is) and ask.c (plan and
  * confirmation). Nobody else includes this. */
 #ifndef RUN_RUN_INTERNAL_H
 #define RUN_RUN_INTERNAL_H
@@ -69,6 +70,23 @@ void run_refuse(struct run *run, const char *reason);
 
 /* Ends the run when nothing is under way any more. */
 void run_settle(struct run *run);
+
+/* With --check and before a question everybody is probed first. */
+bool run_wants_plan(const struct run *run);
+/* Shows the plan once the image and every target's facts are there. */
+void run_try_plan(struct run *run);
+
+/* run_image.c: prepares the image, where there is one; then goes on with plan, waves or refusal. */
+void run_prepare_image(struct run *run);
+
+/* claim.c: which device each target is, and which have to wait for others. Asks ssh, on the loop.
+ */
+int run_claim_names(struct run *run, struct error *err);
+/* Locks the devices and writes the run's row into the journal, and a row for each target. */
+int run_claim(struct run *run, struct error *err);
+
+/* interrupt.c: from now on signals are the user's word. */
+void run_listen(struct run *run);
 
 /* waves.c: begins with the first wave; needs the store. */
 void waves_begin(struct run *run);
