@@ -89,14 +89,6 @@ static size_t refuse_unsupported(const struct options *options, const struct inv
         if (netboot && spec->mac == NULL)
             diagnostics_add(&mistakes, inventory->file, spec->at,
                             "'%s' needs its 'mac' to be flashed by its boot loader", spec->name);
-        if (!netboot && spec->recovery == RECOVERY_NETBOOT &&
-            spec->netboot.layout == NETBOOT_SHIFTED)
-            diagnostics_add(
-                &mistakes, inventory->file, spec->at,
-                "%s: its boot loader would be overwritten by a live flash; this version "
-                "leaves one on the disk only with mode: netboot (where it lives "
-                "elsewhere, write netboot: {layout: disk})",
-                spec->name);
     }
     for (size_t i = 0; i < mistakes.count; i++)
         fprintf(stderr, "%s\n", mistakes.texts[i]);

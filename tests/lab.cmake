@@ -42,6 +42,7 @@ fleetflash_lab_test(local TIMEOUT 400)
 fleetflash_lab_test(tftp TIMEOUT 600)
 fleetflash_lab_test(netboot_faults TIMEOUT 300)
 fleetflash_lab_test(recovery TIMEOUT 600)
+fleetflash_lab_test(shifted TIMEOUT 300)
 fleetflash_lab_test(netboot ALONE TIMEOUT 900)
 fleetflash_lab_test(terminal ALONE TIMEOUT 300 LABELS sanitized)
 

@@ -60,9 +60,9 @@ int flash_set_manifest(struct flash *flash, const struct manifest *manifest, str
     if (flash->entries == NULL || flash->state == NULL)
         return fault_set(fail, FAILCODE_MEMORY, "no memory for the hashes of %u blocks",
                          manifest->block_count);
-    flash->head_blocks = (FLASH_HEAD_SIZE + manifest->block_size - 1) / manifest->block_size;
-    if (flash->head_blocks > manifest->block_count)
-        flash->head_blocks = manifest->block_count;
+    uint32_t head = (FLASH_HEAD_SIZE + manifest->block_size - 1) / manifest->block_size;
+    uint32_t blocks = manifest->block_count - manifest->first_block;
+    flash->head_blocks = manifest->first_block + (head < blocks ? head : blocks);
     flash->tail_first = manifest->block_count;
     uint8_t *zeros = calloc(1, manifest->block_size);
     if (zeros == NULL)
@@ -112,9 +112,25 @@ uint32_t flash_block_size(const struct flash *flash, uint32_t index)
     return left < flash->manifest.block_size ? (uint32_t)left : flash->manifest.block_size;
 }
 
+uint64_t flash_offset(const struct flash *flash, uint32_t index)
+{
+    return (uint64_t)index * flash->manifest.block_size + flash->manifest.shift;
+}
+
+uint64_t flash_end(const struct flash *flash)
+{
+    return flash->manifest.image_size + flash->manifest.shift;
+}
+
+bool flash_is_shifted(const struct flash *flash)
+{
+    return flash->manifest.first_block != 0;
+}
+
 bool flash_is_unmapped(const struct flash *flash, uint32_t index)
 {
-    return sodium_is_zero(flash->entries[index].hash, PROTOCOL_HASH_SIZE) != 0;
+    return index < flash->manifest.first_block ||
+           sodium_is_zero(flash->entries[index].hash, PROTOCOL_HASH_SIZE) != 0;
 }
 
 void flash_set_tail(struct flash *flash, uint64_t disk_size, uint32_t sector)
@@ -122,6 +138,8 @@ void flash_set_tail(struct flash *flash, uint64_t disk_size, uint32_t sector)
     const struct manifest *manifest = &flash->manifest;
     uint64_t table = (uint64_t)FLASH_TAIL_SECTORS * sector;
     flash->tail_first = manifest->block_count;
+    if (flash_is_shifted(flash)) /* an MBR disk: what is at its end is no table */
+        return;
     if (disk_size < table || manifest->image_size <= disk_size - table)
         return;
     uint32_t first = (uint32_t)((disk_size - table) / manifest->block_size);

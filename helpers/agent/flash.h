@@ -46,7 +46,7 @@ struct flash {
     struct manifest manifest;
     struct manifest_entry *entries;
     uint32_t entries_filled; /* in order, 0 … block_count */
-    uint32_t head_blocks;    /* withheld to the very end */
+    uint32_t head_blocks;    /* withheld to the very end: those below, from first_block on */
     uint32_t tail_first;     /* from here on as well: they hold the disk's backup partition table */
     uint8_t zero_hash[PROTOCOL_HASH_SIZE], tail_zero_hash[PROTOCOL_HASH_SIZE];
     bool force;
@@ -89,6 +89,12 @@ bool flash_is_complete(const struct flash *flash);
 bool flash_id_matches(const struct flash *flash);
 
 uint32_t flash_block_size(const struct flash *flash, uint32_t index); /* real bytes of a block */
+/* Where a block is on the disk, in bytes. */
+uint64_t flash_offset(const struct flash *flash, uint32_t index);
+/* The first byte behind the image on the disk. */
+uint64_t flash_end(const struct flash *flash);
+/* Does the disk's beginning, with the boot loader in it, stay as it is? */
+bool flash_is_shifted(const struct flash *flash);
 bool flash_is_unmapped(const struct flash *flash, uint32_t index);
 bool flash_is_zero(const struct flash *flash, uint32_t index);
 /* data holds flash_block_size bytes: is it block index of the image? */

@@ -5,6 +5,7 @@
 #include "console.h"
 #include "facts.h"
 #include "fault.h"
+#include "loader.h"
 #include "reboot.h"
 #include "superblocks.h"
 #include "text.h"
@@ -54,10 +55,11 @@ static int job_probe(void *arg)
 
 int jobs_check_size(const struct agent *agent, const struct manifest *manifest, struct fail *fail)
 {
-    if (agent->disk.fd >= 0 && manifest->image_size > agent->disk.size) {
-        fault_set(fail, FAILCODE_DISK, "the image has %llu bytes, %s only %llu",
-                  (unsigned long long)manifest->image_size, agent->disk.path,
-                  (unsigned long long)agent->disk.size);
+    uint64_t end = manifest->image_size + manifest->shift;
+    if (agent->disk.fd >= 0 && end > agent->disk.size) {
+        fault_set(fail, FAILCODE_DISK, "the image %s %llu bytes, %s only %llu",
+                  manifest->shift != 0 ? "behind the boot loader ends after" : "has",
+                  (unsigned long long)end, agent->disk.path, (unsigned long long)agent->disk.size);
         return fault_remedy(fail, "use a larger disk or card, or a smaller image");
     }
     return 0;
@@ -109,6 +111,18 @@ static int scan_and_choose(struct agent *agent, struct agent_work *work, struct 
     return 0;
 }
 
+static int check_loader(struct agent *agent, struct fail *fail)
+{
+    uint8_t *sector = NULL;
+    if (!flash_is_shifted(&agent->flash))
+        return 0;
+    if (posix_memalign((void **)&sector, DISK_ALIGN, DISK_ALIGN) != 0)
+        return fault_set(fail, FAILCODE_MEMORY, "out of memory");
+    int status = loader_check(&agent->disk, &agent->flash.manifest, sector, fail);
+    free(sector);
+    return status;
+}
+
 static int job_scan(void *arg)
 {
     struct agent_work *work = arg;
@@ -118,7 +132,8 @@ static int job_scan(void *arg)
         work->fail = agent->target.refusal;
         return -1;
     }
-    if (jobs_check_size(agent, &agent->flash.manifest, &work->fail) != 0)
+    if (jobs_check_size(agent, &agent->flash.manifest, &work->fail) != 0 ||
+        check_loader(agent, &work->fail) != 0)
         return -1;
     flash_set_tail(&agent->flash, agent->disk.size, agent->disk.logical_sector);
     if (scan_init(&scan, &agent->disk, &agent->flash, &work->fail) != 0)

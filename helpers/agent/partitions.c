@@ -3,6 +3,7 @@
 
 #include "filesystem.h"
 #include "layers.h"
+#include "loader.h"
 #include "text.h"
 
 #include <dirent.h>
@@ -67,18 +68,24 @@ static void write_partition(struct json *json, const struct mount_table *table,
     char path[800], node[256];
     struct device_set set = {.count = 0};
     struct filesystem fs = {.type = ""};
+    char loader[LOADER_NAME_MAX] = "";
     bool data = false;
+    text_format(path, sizeof path, "%s/partition", directory);
+    int64_t number = text_read_number(path);
     text_format(path, sizeof path, "%s/dev", directory);
     dev_t device = layers_read_number(path);
     layers_node(device, node, sizeof node);
     int fd = open(node, O_RDONLY | O_CLOEXEC);
     if (fd >= 0) {
         filesystem_read(fd, &fs);
+        if (number == 1 && strcmp(fs.type, "vfat") == 0)
+            loader_find(fd, loader);
         close(fd);
     }
     add_holders(device, &set, 0);
     json_open(json, NULL, '{');
     json_string(json, "path", node);
+    json_number(json, "number", number > 0 ? (uint64_t)number : 0);
     text_format(path, sizeof path, "%s/start", directory);
     int64_t start = text_read_number(path);
     text_format(path, sizeof path, "%s/size", directory);
@@ -86,6 +93,7 @@ static void write_partition(struct json *json, const struct mount_table *table,
     json_number(json, "start", start > 0 ? (uint64_t)start * 512 : 0);
     json_number(json, "size", size > 0 ? (uint64_t)size * 512 : 0);
     json_string(json, "filesystem", fs.type);
+    json_string(json, "boot_loader", loader);
     json_string(json, "label", fs.label);
     json_string(json, "uuid", fs.uuid);
     bool mounted = write_mountpoints(json, table, &set, &data);

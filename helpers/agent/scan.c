@@ -36,7 +36,7 @@ static int compare_singly(struct scan *scan, struct scan_chunk *chunk, bool tole
     for (uint32_t k = 0; k < chunk->count; k++) {
         uint32_t i = chunk->first + k;
         uint8_t *data = scan->buffer + (size_t)k * flash->manifest.block_size;
-        uint64_t offset = (uint64_t)i * flash->manifest.block_size;
+        uint64_t offset = flash_offset(flash, i);
         if (!chunk->compared[k])
             continue;
         bool ok = disk_read(scan->disk, data, flash_block_size(flash, i), offset) == 0;
@@ -71,7 +71,7 @@ int scan_next(struct scan *scan, uint32_t first, uint32_t limit, bool tolerant,
     if (mapped == 0)
         return 0;
     if (mapped < chunk->count ||
-        disk_read(scan->disk, scan->buffer, size, (uint64_t)first * block_size) != 0)
+        disk_read(scan->disk, scan->buffer, size, flash_offset(flash, first)) != 0)
         return compare_singly(scan, chunk, tolerant, fail);
     for (uint32_t k = 0; k < chunk->count; k++)
         chunk->same[k] = flash_matches(flash, first + k, chunk->data[k]);

@@ -191,11 +191,14 @@ static int on_manifest(struct agent *agent, const struct frame *frame)
     struct fail fail = {0};
     if (protocol_decode_manifest(frame, &manifest) != 0)
         return malformed(agent, "MANIFEST");
-    if (flash_is_complete(&agent->flash) &&
-        memcmp(manifest.image_id, agent->flash.manifest.image_id, PROTOCOL_HASH_SIZE) == 0)
+    const struct manifest *known = &agent->flash.manifest;
+    if (flash_is_complete(&agent->flash) && manifest.first_block == known->first_block &&
+        manifest.shift == known->shift &&
+        memcmp(manifest.image_id, known->image_id, PROTOCOL_HASH_SIZE) == 0)
         return 0; /* known already: so are the hashes that follow */
     if (agent->phase != PHASE_IDLE) {
-        fault_set(&fail, FAILCODE_PROTOCOL, "this agent flashes another image");
+        fault_set(&fail, FAILCODE_PROTOCOL,
+                  "this agent flashes another image, or to another place");
         if (agent->phase > PHASE_FENCED && agent->phase != PHASE_FAILED)
             fail.state = FAIL_INCOMPLETE;
         send_fail(agent, &fail);

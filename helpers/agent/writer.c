@@ -3,6 +3,7 @@
 
 #include "fault.h"
 #include "intake.h"
+#include "loader.h"
 #include "sectors.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@
 
 static uint64_t offset_of(const struct writer *w, uint32_t index)
 {
-    return (uint64_t)index * w->flash->manifest.block_size;
+    return flash_offset(w->flash, index);
 }
 
 static int io_fault(const struct writer *w, const char *what, uint64_t offset, struct fail *fail)
@@ -169,14 +170,25 @@ static int check_sectors(struct writer *w, struct fail *fail)
     return sectors_check(w->disk, w->block, size, w->flash->manifest.image_size, fail);
 }
 
+/* The live system may have written another table since the disk was probed. */
+static int check_loader(struct writer *w, struct fail *fail)
+{
+    return flash_is_shifted(w->flash) ? loader_check(w->disk, &w->flash->manifest, w->block, fail)
+                                      : 0;
+}
+
 /* --- head ------------------------------------------------------------------------------------- */
 
-static uint64_t head_size(const struct writer *w)
+static uint64_t head_start(const struct writer *w)
 {
-    uint64_t size = (uint64_t)w->flash->head_blocks * w->flash->manifest.block_size;
-    uint64_t whole =
-        (w->flash->manifest.image_size + w->disk->align - 1) / w->disk->align * w->disk->align;
-    return size < whole ? size : whole;
+    return flash_offset(w->flash, w->flash->manifest.first_block);
+}
+
+static uint64_t head_end(const struct writer *w)
+{
+    uint64_t end = flash_offset(w->flash, w->flash->head_blocks);
+    uint64_t whole = (flash_end(w->flash) + w->disk->align - 1) / w->disk->align * w->disk->align;
+    return end < whole ? end : whole;
 }
 
 static int check_zeros(struct writer *w, uint64_t from, uint64_t to, struct fail *fail)
@@ -211,6 +223,8 @@ static void find_backup_table(struct writer *w, uint64_t *from, uint64_t *to)
     uint64_t table = FLASH_TAIL_SECTORS * (uint64_t)w->disk->logical_sector;
     uint64_t image_end = (flash->manifest.image_size + align - 1) / align * align;
     *from = *to = 0;
+    if (flash_is_shifted(flash)) /* the table is not the image's */
+        return;
     if (size < table + w->disk->logical_sector)
         return;
     bool covered = flash->manifest.image_size > size - table;
@@ -222,15 +236,15 @@ static void find_backup_table(struct writer *w, uint64_t *from, uint64_t *to)
 
 static int erase_head(struct writer *w, struct fail *fail)
 {
-    uint64_t size = head_size(w), from, to;
+    uint64_t start = head_start(w), end = head_end(w), from, to;
     find_backup_table(w, &from, &to);
-    from = from > size ? from : size < to ? size : to; /* a disk as small as its head */
+    from = from > end ? from : end < to ? end : to; /* a disk as small as its head */
     w->destroyed = true;
     for (uint32_t i = 0; i < w->flash->manifest.block_count; i++)
         if (flash_is_withheld(w->flash, i))
             flash_set_state(w->flash, i, 0, BLOCK_SAME);
-    if (disk_zero(w->disk, 0, size, w->scan.buffer, SCAN_CHUNK) != 0)
-        return io_fault(w, "zero", 0, fail);
+    if (disk_zero(w->disk, start, end - start, w->scan.buffer, SCAN_CHUNK) != 0)
+        return io_fault(w, "zero", start, fail);
     if (from < to) {
         report_log(w->report, LOG_DEBUG, "what may be an old backup partition table is erased");
         if (disk_zero(w->disk, from, to - from, w->scan.buffer, SCAN_CHUNK) != 0)
@@ -238,17 +252,17 @@ static int erase_head(struct writer *w, struct fail *fail)
     }
     if (flush_disk(w) != 0)
         return io_fault(w, "flush", 0, fail);
-    return check_zeros(w, 0, size, fail) == 0 ? check_zeros(w, from, to, fail) : -1;
+    return check_zeros(w, start, end, fail) == 0 ? check_zeros(w, from, to, fail) : -1;
 }
 
-/* Writes the blocks of the range that are not there yet, from the last to the first; the disk's
- * very first, with the partition table, when all others are on the medium. */
+/* Writes the blocks of the range that are not there yet, from the last to the first; the very
+ * first, with the partition table or the first file system, when all others are on the medium. */
 static int write_backwards(struct writer *w, uint32_t first, uint32_t end, struct fail *fail)
 {
     for (uint32_t i = end; i-- > first;) {
         if (!must_write(w, i))
             continue;
-        if (i == 0 && flush_disk(w) != 0)
+        if (i == w->flash->manifest.first_block && flush_disk(w) != 0)
             return io_fault(w, "flush", 0, fail);
         if ((flash_is_zero(w->flash, i) ? write_zeros(w, i, 1, fail) : write_staged(w, i, fail)) !=
             0)
@@ -473,7 +487,8 @@ int writer_run(struct writer *w, struct fail *fail)
         fault_set(fail, FAILCODE_MEMORY, "out of memory");
         goto end;
     }
-    if (prepare(w, fail) != 0 || check_sectors(w, fail) != 0 || flash_commit(w->flash, fail) != 0)
+    if (prepare(w, fail) != 0 || check_sectors(w, fail) != 0 || check_loader(w, fail) != 0 ||
+        flash_commit(w->flash, fail) != 0)
         goto end;
     enter_phase(w, PHASE_ERASING_HEAD);
     if (erase_head(w, fail) != 0 || write_and_verify(w, fail) != 0)

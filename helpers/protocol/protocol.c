@@ -120,6 +120,7 @@ static size_t sink_end(struct sink *s, enum frame_type type)
 #define RANGE_SIZE 8u
 #define TALLY_SIZE (3u * 4u + 3u * 8u)
 #define DEVICE_MAX 1000u
+#define SHIFT_MAX  (1ull << 62) /* so that no sum with an image's size overflows */
 
 /* What a payload of each type may measure; a header outside of it is no frame of this protocol. */
 static bool size_fits(unsigned type, uint32_t size)
@@ -130,7 +131,7 @@ static bool size_fits(unsigned type, uint32_t size)
         [FRAME_HELLO] = {4 + PROTOCOL_TOKEN_SIZE + 2,
                          4 + PROTOCOL_TOKEN_SIZE + 2 + PROTOCOL_RUN_ID_MAX},
         [FRAME_PROBE] = {2, 2 + DEVICE_MAX},
-        [FRAME_MANIFEST] = {16 + PROTOCOL_HASH_SIZE, 16 + PROTOCOL_HASH_SIZE},
+        [FRAME_MANIFEST] = {28 + PROTOCOL_HASH_SIZE, 28 + PROTOCOL_HASH_SIZE},
         [FRAME_MANIFEST_HASHES] = {8 + ENTRY_SIZE, 8 + ENTRY_SIZE * PROTOCOL_HASHES_MAX},
         [FRAME_BEGIN] = {5, 5},
         [FRAME_BLOCK] = {9, 8 + PROTOCOL_BLOCK_MAX},
@@ -232,6 +233,9 @@ static bool manifest_fits(const struct manifest *m)
     if (m->image_size == 0 || m->block_size < 64u * 1024u || m->block_size > PROTOCOL_BLOCK_MAX ||
         (m->block_size & (m->block_size - 1)) != 0)
         return false;
+    if (m->first_block >= m->block_count || (m->shift != 0 && m->first_block == 0) ||
+        m->shift % 512 != 0 || m->shift > SHIFT_MAX)
+        return false;
     return (m->image_size - 1) / m->block_size + 1 == m->block_count;
 }
 
@@ -244,6 +248,8 @@ size_t protocol_encode_manifest(const struct manifest *manifest, uint8_t *out, s
     put_number(&s, manifest->block_size, 4);
     put_number(&s, manifest->block_count, 4);
     put_bytes(&s, manifest->image_id, PROTOCOL_HASH_SIZE);
+    put_number(&s, manifest->first_block, 4);
+    put_number(&s, manifest->shift, 8);
     return sink_end(&s, FRAME_MANIFEST);
 }
 
@@ -429,6 +435,8 @@ int protocol_decode_manifest(const struct frame *frame, struct manifest *manifes
     manifest->block_size = (uint32_t)take_number(&s, 4);
     manifest->block_count = (uint32_t)take_number(&s, 4);
     take_copy(&s, manifest->image_id, PROTOCOL_HASH_SIZE);
+    manifest->first_block = (uint32_t)take_number(&s, 4);
+    manifest->shift = take_number(&s, 8);
     return source_end(&s) == 0 && manifest_fits(manifest) ? 0 : -1;
 }
 

@@ -55,7 +55,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTOCOL_VERSION     1u
+#define PROTOCOL_VERSION     2u
 #define PROTOCOL_HEADER_SIZE 8u
 #define PROTOCOL_PAYLOAD_MAX (1024u * 1024u)
 #define PROTOCOL_TOKEN_SIZE                                                                        \
@@ -191,6 +191,11 @@ struct manifest {
     uint32_t block_count;
     uint8_t
         image_id[PROTOCOL_HASH_SIZE]; /* hash over image_size, block_size and all block hashes */
+    /* A disk whose beginning, the partition table and the boot loader's partition, stays as it is:
+     * the blocks before first_block are left out as unmapped ones are, and all others are so many
+     * bytes further on than in the image. 0 and 0: all of the image, from the disk's first byte. */
+    uint32_t first_block;
+    uint64_t shift; /* bytes, whole sectors */
 };
 
 /* One entry per block: its hash and how many bytes it takes on the wire (so that the agent knows

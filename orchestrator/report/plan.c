@@ -103,6 +103,7 @@ static bool is_alike(const struct plan *plan, size_t a, size_t b)
     return strcmp(one->model, other->model) == 0 && strcmp(one->disk, other->disk) == 0 &&
            strcmp(one->disk_model, other->disk_model) == 0 &&
            same_size(one->disk_size, other->disk_size) && same_partitions(one, other) &&
+           plan->extras[a].kept == plan->extras[b].kept &&
            same_text(plan->extras[a].mode, plan->extras[b].mode) &&
            same_text(plan->extras[a].services, plan->extras[b].services) &&
            same_warnings(plan, a, b);
@@ -111,20 +112,29 @@ static bool is_alike(const struct plan *plan, size_t a, size_t b)
 /* --- a paragraph
  * ---------------------------------------------------------------------------------- */
 
-static void put_partitions(const struct plan *plan, const struct target_facts *facts)
+/* Those that are kept, or those that are not. */
+static void put_partitions(const struct plan *plan, const struct target_facts *facts, uint32_t kept,
+                           bool keeps)
 {
     char size[32];
-    const char *label = "erases";
-    for (unsigned i = 0; i < facts->partition_count; i++, label = "") {
+    const char *label = keeps ? "keeps" : "erases";
+    for (unsigned i = 0; i < facts->partition_count; i++) {
         const struct fact_partition *partition = &facts->partitions[i];
+        if (((kept >> i & 1) != 0) != keeps)
+            continue;
         bool is_mounted = partition->mountpoint[0] != '\0';
-        put(plan, partition->is_data ? COLOUR_YELLOW : COLOUR_NONE, label, "%s  %s  %s%s%s%s%s%s",
-            partition->path, units_format_size(partition->size, size, sizeof size),
+        put(plan, partition->is_data && !keeps ? COLOUR_YELLOW : COLOUR_NONE, label,
+            "%s  %s  %s%s%s%s%s%s%s", partition->path,
+            units_format_size(partition->size, size, sizeof size),
             partition->filesystem[0] != '\0' ? partition->filesystem : "no file system",
             partition->label[0] != '\0' ? "  " : "", partition->label, is_mounted ? "  on " : "",
-            partition->mountpoint, partition->is_data ? "  (DATA)" : "");
+            partition->mountpoint, partition->is_data && !keeps ? "  (DATA)" : "",
+            keeps && partition->boot_loader[0] != '\0' ? "  (boot loader)" : "");
+        label = "";
     }
-    if (facts->partition_count == 0)
+    if (keeps && kept != 0)
+        put(plan, COLOUR_NONE, "", "%s", "the partition table");
+    if (!keeps && facts->partition_count == 0)
         put(plan, COLOUR_NONE, label, "%s", "the whole disk; no partitions were found on it");
 }
 
@@ -191,7 +201,8 @@ static void put_common(const struct plan *plan, size_t first)
         put(plan, COLOUR_NONE, "disk", "%s, %s%s%s", facts->disk,
             units_format_size(facts->disk_size, size, sizeof size),
             facts->disk_model[0] != '\0' ? ", " : "", facts->disk_model);
-        put_partitions(plan, facts);
+        put_partitions(plan, facts, extra->kept, false);
+        put_partitions(plan, facts, extra->kept, true);
     } else { /* netboot: nobody is asked */
         put(plan, COLOUR_NONE, "disk", "%s", facts->disk);
         put(plan, COLOUR_YELLOW, "erases", "%s", "all of it, whatever there is");

@@ -13,10 +13,11 @@
  * when all they have to say is equal, so mode and services should not hold figures that differ from
  * device to device; reached_as and trust may differ. */
 struct plan_extra {
-    const char *mode;            /* "stage: what differs is held in memory first" */
-    const char *reached_as;      /* "ssh pi@10.0.0.12:22" */
-    const char *trust;           /* "the host keys in the image", from enum after_trust */
-    const char *services;        /* "systemd: container-*, docker.service" */
+    uint32_t kept;          /* bit n: the facts' partition n, and the table, stay as they are */
+    const char *mode;       /* "stage: what differs is held in memory first" */
+    const char *reached_as; /* "ssh pi@10.0.0.12:22" */
+    const char *trust;      /* "the host keys in the image", from enum after_trust */
+    const char *services;   /* "systemd: container-*, docker.service" */
     const char *const *warnings; /* NULL-terminated */
 };
 

@@ -4,6 +4,7 @@
 
 #include "netboot/flash_script.h"
 #include "report/plan.h"
+#include "target/shift.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -98,6 +99,10 @@ static int plan_judge(const struct run *run, const struct target_status *status,
         if (flash_script_range(status->spec->netboot.layout, run->view.store, &range, err) != 0)
             return -1;
     }
+    struct shift shift;
+    if (status->facts.known && status->mode != MODE_NETBOOT &&
+        shift_find(status, run->view.store, &shift, err) != 0)
+        return -1;
     if (run->view.store == NULL || !status->facts.known || status->mode == MODE_NETBOOT)
         return target_is_local(&run->env, status->spec) ? 0 : target_can_look(status->spec, err);
     if (target_is_local(&run->env, status->spec))
@@ -157,8 +162,9 @@ static void warn_shifted(const struct run *run, const struct target_status *stat
                          struct texts *extra)
 {
     char text[200];
-    if (run->view.store == NULL || status->mode != MODE_NETBOOT ||
-        status->spec->netboot.layout != NETBOOT_SHIFTED)
+    bool shifted = status->mode == MODE_NETBOOT ? status->spec->netboot.layout == NETBOOT_SHIFTED
+                                                : shift_is_wanted(status->spec);
+    if (run->view.store == NULL || !shifted)
         return;
     const char *named = run->view.store->facts.fstab_partition;
     if (named[0] == '\0')
@@ -214,7 +220,10 @@ static size_t plan_show(const struct run *run)
     for (size_t i = 0; texts != NULL && extras != NULL && i < run->count; i++) {
         struct texts *text = &texts[i];
         texts_fill(run, run->statuses[i], text);
-        extras[i] = (struct plan_extra){.mode = text->mode,
+        extras[i] = (struct plan_extra){.kept = run->statuses[i]->mode == MODE_NETBOOT
+                                                    ? 0
+                                                    : shift_kept(run->statuses[i], run->view.store),
+                                        .mode = text->mode,
                                         .reached_as = text->reached_as,
                                         .trust = text->trust,
                                         .services = text->services,

@@ -193,12 +193,14 @@ void agent_session_probe(struct agent_session *session, const char *device)
 
 /* MANIFEST and all hashes. For a 32 GiB image that is 9 MiB, more than a target may hold at once on
  * a slow link; it is one time and small beside the image. */
-void agent_session_manifest(struct agent_session *session)
+void agent_session_manifest(struct agent_session *session, const struct shift *shift)
 {
     const struct store_info *info = store_info(session->store);
     struct manifest manifest = {.image_size = info->image_size,
                                 .block_size = info->block_size,
-                                .block_count = info->block_count};
+                                .block_count = info->block_count,
+                                .first_block = shift->first_block,
+                                .shift = shift->bytes};
     memcpy(manifest.image_id, info->image_id, sizeof manifest.image_id);
     uint8_t frame[PROTOCOL_SMALL_MAX];
     session_send(session, frame, protocol_encode_manifest(&manifest, frame, sizeof frame));

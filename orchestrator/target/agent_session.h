@@ -9,6 +9,7 @@
 #include "base/wire.h"
 #include "protocol/protocol.h"
 #include "store/store.h"
+#include "target/shift.h"
 
 #include <uv.h>
 
@@ -82,7 +83,7 @@ bool agent_session_is_faint(const struct agent_session *session);
 void agent_session_hello(struct agent_session *session, const uint8_t token[PROTOCOL_TOKEN_SIZE],
                          const char *run_id);
 void agent_session_probe(struct agent_session *session, const char *device);
-void agent_session_manifest(struct agent_session *session);
+void agent_session_manifest(struct agent_session *session, const struct shift *shift);
 void agent_session_begin(struct agent_session *session, enum flash_mode mode, uint32_t flags);
 /* FENCE, WRITE, REBOOT, ABORT or PING. */
 void agent_session_request(struct agent_session *session, enum frame_type type);

@@ -99,6 +99,9 @@ static void read_partitions(struct target_facts *facts, const json_t *array)
         copy_string(object, "path", partition->path, sizeof partition->path);
         copy_string(object, "filesystem", partition->filesystem, sizeof partition->filesystem);
         copy_string(object, "label", partition->label, sizeof partition->label);
+        copy_string(object, "boot_loader", partition->boot_loader, sizeof partition->boot_loader);
+        partition->number = (unsigned)copy_number(object, "number");
+        partition->start = copy_number(object, "start");
         partition->size = copy_number(object, "size");
         partition->is_data = json_is_true(json_object_get(object, "is_data"));
         const json_t *mounts = json_object_get(object, "mountpoints");

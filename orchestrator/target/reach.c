@@ -31,6 +31,7 @@ static const char script_format[] =
     "if [ $(id -u) != 0 ] && [ %d = 1 ] && sudo -n true 2>/dev/null; then s='sudo -n'; fi\n"
     "echo disk=$disk\n"
     "o=0\n"
+    "[ -n \"$d\" ] || d=/sys/class/block/${disk##*/}\n"
     "for q in \"$d\"/*/partition; do [ %" PRIu64 " = 0 ] || [ \"$(cat \"$q\")\" != 2 ] || "
     "o=$(($(cat \"${q%%partition}start\") - %" PRIu64 ")); done 2>/dev/null\n"
     "echo " MARK "for k in %s; do "
@@ -177,8 +178,8 @@ static bool signature_matches(const struct reach *reach, char *proof, size_t siz
     const struct image_facts *facts = &store_info(reach->config.store)->facts;
     const uint8_t *disk = output_piece(reach, 0);
     uint8_t image[PIECE_SIZE];
-    if (disk == NULL || !image_piece(reach, 0, image))
-        return false;
+    if (reach->config.shifted || disk == NULL || !image_piece(reach, 0, image))
+        return false; /* the table of a shifted disk is its own */
     if (strcmp(facts->table, "gpt") == 0 && memcmp(disk + 512, image + 512, 8) == 0 &&
         memcmp(disk + 512 + 56, image + 512 + 56, 16) == 0) {
         snprintf(proof, size, "disk GUID %s is the image's", facts->gpt_guid);
@@ -221,7 +222,8 @@ static bool udev_matches(const struct reach *reach, char *proof, size_t size)
     char value[64];
     char signature[16];
     snprintf(signature, sizeof signature, "%08" PRIx32, facts->mbr_signature);
-    if (shell_value(reach->output, "udev_table", value, sizeof value) && value[0] != '\0' &&
+    if (!reach->config.shifted && shell_value(reach->output, "udev_table", value, sizeof value) &&
+        value[0] != '\0' &&
         strcasecmp(value, strcmp(facts->table, "gpt") == 0 ? facts->gpt_guid : signature) == 0) {
         snprintf(proof, size, "udev: partition table %s is the image's", value);
         return true;

@@ -78,8 +78,10 @@ struct target_facts {
     unsigned partition_count;
     struct fact_partition {
         char path[64], filesystem[16], label[40], mountpoint[96];
-        uint64_t size;
+        unsigned number;      /* in the partition table; 0: not told */
+        uint64_t start, size; /* bytes */
         bool is_data;
+        char boot_loader[16]; /* a file of the first partition that a U-Boot starts from, or "" */
     } partitions[STATUS_PARTITIONS_MAX];
     unsigned warning_count;
     char warnings[STATUS_WARNINGS_MAX][200];

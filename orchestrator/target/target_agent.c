@@ -3,6 +3,7 @@
 #include "target/target_internal.h"
 
 #include "link/lifeline_wire.h"
+#include "target/shift.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -413,15 +414,17 @@ void target_enter_begin(struct target *target)
     if (target->phase == PHASE_SCANNING)
         return; /* a conversation resumed in the middle of it */
     struct error err;
+    struct shift shift;
     const struct store_info *info = store_info(target->env->store);
     if ((!target->is_local && target_can_look(target->status.spec, &err) != 0) ||
         target_image_fits(&target->status, info, &err) != 0 ||
+        shift_find(&target->status, info, &shift, &err) != 0 ||
         (target_wanted_mode(target->env, target->status.spec) == MODE_STREAM &&
          target_may_stream(&target->status, info, target->env->rate, &err) != 0)) {
         target_back_out(target, OUTCOME_FAILED, &err);
         return;
     }
-    agent_session_manifest(target->session);
+    agent_session_manifest(target->session, &shift);
     agent_session_begin(target->session, target_wanted_mode(target->env, target->status.spec),
                         (target->env->force ? BEGIN_FLAG_FORCE : 0) |
                             (target->is_local ? BEGIN_FLAG_UNATTENDED : 0));
@@ -432,9 +435,10 @@ static void reply_mode(struct target *target, const struct mode_reply *mode)
     const struct store_info *info = store_info(target->env->store);
     target->status.mode = (enum flash_mode)mode->mode;
     snprintf(target->status.mode_reason, sizeof target->status.mode_reason, "%.190s", mode->reason);
-    if (mode->differing_blocks <= info->block_count)
+    uint32_t blocks = info->block_count - shift_first_block(target->status.spec, info);
+    if (mode->differing_blocks <= blocks)
         target->status.bytes_skipped =
-            (uint64_t)(info->block_count - mode->differing_blocks) * info->block_size;
+            (uint64_t)(blocks - mode->differing_blocks) * info->block_size;
     target_log(target, LOG_INFO, "%s mode: %s", flash_mode_name(target->status.mode), mode->reason);
     struct error err;
     target->verified = mode->mode == MODE_UNCHANGED;

@@ -4,6 +4,7 @@
 #include "target/target_internal.h"
 
 #include "journal/devices.h"
+#include "target/shift.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -104,6 +105,7 @@ void target_enter_keep(struct target *target)
         .loop = target->env->loop,
         .store = target->env->store,
         .still = true,
+        .shifted = shift_is_wanted(spec),
         .boot_id_before = "",
         .disk = target->status.facts.disk,
         .use_sudo = spec->become == BECOME_SUDO,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* After the reboot: the way to the new system, and the proof that it runs. */
+#include "target/shift.h"
 #include "target/target_internal.h"
 
 #include <stdio.h>
@@ -208,6 +209,7 @@ void target_enter_prove(struct target *target)
     };
     config.sample_count = target->count.sample_count;
     memcpy(config.samples, target->count.samples, sizeof config.samples);
+    config.shifted = shift_is_wanted(spec);
     if (target_is_netboot(target)) {
         config.occasion = "reset, and written by its boot loader";
         if (!target->recovering)

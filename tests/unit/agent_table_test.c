@@ -138,12 +138,138 @@ static void test_covered_backup_table(void **state)
     }
 }
 
+#define LOADER_END  (1u * MIB + 4096u) /* where the boot loader's partition ends */
+#define FIRST_BLOCK 4u                 /* of the image: 256 KiB are left out */
+#define DISK_SIZE   (6u * MIB)
+
+static void put_entry(uint8_t *entry, uint32_t start, uint32_t size)
+{
+    entry[4] = 0x0c;
+    for (unsigned k = 0; k < 4; k++) {
+        entry[8 + k] = (uint8_t)(start / 512 >> 8 * k);
+        entry[12 + k] = (uint8_t)(size / 512 >> 8 * k);
+    }
+}
+
+/* A disk with noise, a boot loader's partition in front and another one behind it. */
+static uint8_t *loader_disk(void)
+{
+    uint8_t *content = malloc(DISK_SIZE);
+    disk_file_make(disk, DISK_SIZE, NULL, 0, 7);
+    int fd = open(disk, O_RDWR);
+    assert_int_equal(pread(fd, content, DISK_SIZE, 0), DISK_SIZE);
+    memset(content, 0, 512);
+    put_entry(content + 446, 512, LOADER_END - 512);
+    put_entry(content + 462, LOADER_END, 4 * MIB);
+    content[510] = 0x55;
+    content[511] = 0xaa;
+    memcpy(content + DISK_SIZE - 512, "EFI PART", 8); /* means nothing to an MBR disk */
+    assert_int_equal(pwrite(fd, content, DISK_SIZE, 0), DISK_SIZE);
+    close(fd);
+    return content;
+}
+
+static void assert_begins_with(const uint8_t *before, uint32_t size)
+{
+    uint8_t *now = malloc(size);
+    int fd = open(disk, O_RDONLY);
+    assert_int_equal(pread(fd, now, size, 0), size);
+    close(fd);
+    assert_memory_equal(now, before, size);
+    free(now);
+}
+
+/* Does the disk hold what it held, but between from and to what is given? */
+static void assert_changed_only(const uint8_t *before, uint32_t from, uint32_t to,
+                                const uint8_t *given)
+{
+    uint8_t *now = malloc(DISK_SIZE);
+    int fd = open(disk, O_RDONLY);
+    assert_int_equal(pread(fd, now, DISK_SIZE, 0), DISK_SIZE);
+    close(fd);
+    assert_memory_equal(now, before, from);
+    assert_memory_equal(now + from, given, to - from);
+    assert_memory_equal(now + to, before + to, DISK_SIZE - to);
+    free(now);
+}
+
+/* The table and the boot loader's partition keep every byte, and the head that is erased first is
+ * where the image begins on the disk. */
+static void test_behind_a_loader(void **state)
+{
+    const size_t size = 3 * MIB + 12345;
+    const uint32_t end = LOADER_END + (uint32_t)size - FIRST_BLOCK * DRIVER_BLOCK;
+    struct driver driver;
+    (void)state;
+    for (int mode = MODE_STAGE; mode <= MODE_STREAM; mode++) {
+        uint8_t *before = loader_disk();
+        struct image *image = image_new(size, 1);
+        image->manifest.first_block = FIRST_BLOCK;
+        image->manifest.shift = LOADER_END - FIRST_BLOCK * DRIVER_BLOCK;
+        driver_start(&driver, image, disk, NULL);
+        driver_introduce(&driver);
+        driver_begin(&driver, (enum flash_mode)mode, BEGIN_FLAG_FORCE);
+        assert_true(driver_until(&driver, mode == MODE_STAGE ? FRAME_STAGED : FRAME_MODE));
+        driver_request(&driver, FRAME_FENCE);
+        assert_true(driver_until(&driver, FRAME_FENCED));
+        assert_changed_only(before, LOADER_END, LOADER_END, before);
+        driver_request(&driver, FRAME_WRITE);
+        while (mode == MODE_STREAM && driver.phase != PHASE_WRITING)
+            assert_true(driver_until(&driver, FRAME_PHASE));
+        if (mode == MODE_STREAM) { /* no block was sent yet; zeros may have been made */
+            assert_true(is_zero_at(LOADER_END, MIB));
+            assert_begins_with(before, LOADER_END);
+        }
+        assert_true(driver_until(&driver, FRAME_WRITTEN));
+        for (unsigned i = 0; i < FIRST_BLOCK; i++)
+            assert_int_equal(driver.want_count[i], 0);
+        assert_int_equal(driver_stop(&driver), 0);
+        assert_changed_only(before, LOADER_END, end, image->data + FIRST_BLOCK * DRIVER_BLOCK);
+
+        driver_start(&driver, image, disk, NULL);
+        driver_introduce(&driver);
+        driver_begin(&driver, MODE_AUTO, 0);
+        assert_true(driver_until(&driver, FRAME_MODE));
+        assert_int_equal(driver.mode.mode, MODE_UNCHANGED);
+        driver_stop(&driver);
+        image_free(image);
+        free(before);
+    }
+}
+
+/* Whoever asks: a disk whose table does not fit is not written. */
+static void test_no_loader(void **state)
+{
+    struct driver driver;
+    (void)state;
+    uint8_t *before = loader_disk();
+    static const uint64_t shifts[] = {LOADER_END - 5 * DRIVER_BLOCK, LOADER_END, 4 * MIB};
+    for (size_t i = 0; i < sizeof shifts / sizeof *shifts; i++) {
+        struct image *image = image_new(3 * MIB, 1);
+        image->manifest.first_block = FIRST_BLOCK;
+        image->manifest.shift = shifts[i];
+        driver_start(&driver, image, disk, NULL);
+        driver_introduce(&driver);
+        driver_begin(&driver, MODE_STREAM, 0);
+        assert_false(driver_until(&driver, FRAME_MODE));
+        assert_int_equal(driver.fail.code, FAILCODE_DISK);
+        assert_int_equal(driver.fail.state, FAIL_UNTOUCHED);
+        kill(driver.pid, SIGKILL);
+        driver_stop(&driver);
+        assert_changed_only(before, 0, 0, before);
+        image_free(image);
+    }
+    free(before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_repair),
         cmocka_unit_test(test_backup_table),
         cmocka_unit_test(test_covered_backup_table),
+        cmocka_unit_test(test_behind_a_loader),
+        cmocka_unit_test(test_no_loader),
     };
     int status = agent_tests_begin(disk, sizeof disk);
     return status != 0 ? status : agent_tests_end(disk, cmocka_run_group_tests(tests, NULL, NULL));

@@ -19,8 +19,12 @@ static const struct hello_reply hello_reply = {.version = 1,
                                                .has_manifest = 1,
                                                .image_id = {9, 8},
                                                .run_id = "run-1"};
-static const struct manifest manifest = {
-    .image_size = 300000, .block_size = 65536, .block_count = 5, .image_id = {5}};
+static const struct manifest manifest = {.image_size = 300000,
+                                         .block_size = 65536,
+                                         .block_count = 5,
+                                         .image_id = {5},
+                                         .first_block = 4,
+                                         .shift = 1ull << 40};
 static const struct mode_reply mode_reply = {.mode = MODE_STAGE,
                                              .differing_blocks = 3,
                                              .wire_bytes = 1ull << 40,
@@ -264,6 +268,16 @@ static void test_ranges(void **state)
     wrong = manifest;
     wrong.block_size = 65535;
     assert_int_equal(protocol_encode_manifest(&wrong, out, sizeof out), 0);
+    static const struct {
+        uint32_t first_block;
+        uint64_t shift;
+    } places[] = {{5, 512}, {0, 512}, {1, 511}, {1, UINT64_MAX - 511}};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        wrong = manifest;
+        wrong.first_block = places[i].first_block;
+        wrong.shift = places[i].shift;
+        assert_int_equal(protocol_encode_manifest(&wrong, out, sizeof out), 0);
+    }
     assert_int_equal(protocol_encode_hello(&hello, out, 20), 0);
     assert_int_equal(protocol_encode_begin((enum flash_mode)3, 0, out, sizeof out), 0);
     assert_int_equal(protocol_encode_begin(MODE_STREAM, BEGIN_FLAG_UNATTENDED, out, sizeof out), 0);

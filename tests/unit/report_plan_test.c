@@ -102,6 +102,28 @@ static void test_one_device(void **state)
     scene_free(scene);
 }
 
+/* What stays is not among what is erased, and who keeps something is not like who does not. */
+static void test_kept(void **state)
+{
+    (void)state;
+    struct scene *scene = scene_new(2);
+    scene->extras[0].kept = 1 | 4;
+    strcpy(scene->fake->targets[0].facts.partitions[0].boot_loader, "boot.scr");
+    char *text = scene_print(scene);
+    assert_says(text,
+                "pi-01: Raspberry Pi 4 Model B Rev 1.4\n"
+                "  disk      /dev/mmcblk0, 29.7 GiB, SC32G\n"
+                "  erases    /dev/mmcblk0p2  12.0 GiB  ext4  rootfs  on /\n"
+                "  keeps     /dev/mmcblk0p1  512 MiB  vfat  bootfs  on /boot/firmware  (boot\n"
+                "            loader)\n"
+                "            /dev/mmcblk0p3  12.0 GiB  ext4  on /srv/data\n"
+                "            the partition table\n");
+    assert_int_equal(occurrences(text, "keeps"), 1);
+    assert_int_equal(occurrences(text, "erases"), 2);
+    free(text);
+    scene_free(scene);
+}
+
 static void test_alike_ones_together(void **state)
 {
     (void)state;
@@ -199,9 +221,13 @@ int main(void)
 {
     setlocale(LC_ALL, "C.UTF-8");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_device),   cmocka_unit_test(test_alike_ones_together),
-        cmocka_unit_test(test_twelve_equal), cmocka_unit_test(test_left_alone),
-        cmocka_unit_test(test_doubts),       cmocka_unit_test(test_confirm),
+        cmocka_unit_test(test_one_device),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_alike_ones_together),
+        cmocka_unit_test(test_twelve_equal),
+        cmocka_unit_test(test_left_alone),
+        cmocka_unit_test(test_doubts),
+        cmocka_unit_test(test_confirm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
