@@ -78,8 +78,8 @@ def examples(lab, image, keys):
     notify = f"notify: {{command: 'cat > {told}'}}\n"
     good = lab.inventory(name="good.yaml", host=keys, extra=notify)
     nobody = lab.devices[0].ip.rpartition(".")[0] + ".199"
-    bad = lab.inventory(name="bad.yaml", host=keys, defaults={"connect_timeout": "2s", "retries": 0},
-                        extra=f"  absent: {{hosts: {{gone: {{host: {nobody}, after: {{host_key: accept-once}}}}}}}}\n{notify}")
+    bad = lab.inventory(name="bad.yaml", host=keys, extra=f"  absent: {{hosts: {{gone: {{host: {nobody}, connect_timeout: 2s, "
+                        f"retries: 0, after: {{host_key: accept-once}}}}}}}}\n{notify}")
     lab.known_hosts(version="new")
 
     installed.nights.mkdir()

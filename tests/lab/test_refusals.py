@@ -31,12 +31,12 @@ def padded_image(lab):
 def write_inventory(lab, image, extra=""):
     good, small, other_key, refused, nosudo = lab.devices
     path = lab.inventory(groups={"first": [good], "rest": [small, other_key, refused, nosudo]}, extra=extra,
-                         defaults={"connect_timeout": "5s", "retries": 1}, host=lambda d: {
+                         host=lambda d: {
                              "after": {"host_key": good.host_key_fingerprint("new"), "user": "root"},
                              **({"identity": str(lab.dir / "wrong_key")} if d is refused else {}),
                              **({"user": "nosudo"} if d is nosudo else {})})
     text = path.read_text().replace("  rest:\n    hosts:\n", "  rest:\n    hosts:\n      absent: "
-                                    '{"host": "10.77.0.250", "after": {"host_key": "accept-once"}}\n')
+                                    '{"host": "10.77.0.250", "after": {"host_key": "accept-once"}, "connect_timeout": "5s", "retries": 1}\n')
     path.write_text(text)
     known = lab.home / ".ssh" / "known_hosts"
     lines = [line for line in known.read_text().splitlines() if not line.startswith(f"{other_key.ip} ")]
@@ -154,6 +154,11 @@ groups:
     untouched(small, boot_ids["small"], None)
 
 
+def is_held_by(lab, pid):
+    """Whether a process has taken a device."""
+    return any(f"(process {pid})" in lock.read_text() for lock in (lab.state_dir / "locks").glob("*.lock"))
+
+
 def test_held(lab, image, boot_ids):
     """While one run has a device, another is told so (4), and an interrupted run ends with 130."""
     inventory = lab.dir / "halt.yaml"
@@ -161,7 +166,8 @@ def test_held(lab, image, boot_ids):
     small.limit_rate("64kbit")  # the first run needs a while
     first = lab.popen(lab.fleetflash_argv("-i", inventory, "-l", "small", "--yes", lab.image("busybox", "mbr", "new")),
                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(4)
+    while not is_held_by(lab, first.pid) and first.poll() is None:
+        time.sleep(0.05)
     p = lab.fleetflash("-i", inventory, "-l", "small", "--yes", lab.image("busybox", "mbr", "new"))
     check("exit code 4: another run holds the device", p.returncode == 4 and "held by run" in p.stderr, p.stderr)
     first.send_signal(signal.SIGINT)
