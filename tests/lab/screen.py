@@ -44,8 +44,9 @@ class Screen:
     def cursor_is_shown(self):
         return self.tmux("display", "-p", "#{cursor_flag}").strip() == "1"
 
-    def wait(self, matches, timeout=60):
-        """What is shown once matches(text) is true; the last text after the timeout."""
+    def wait(self, matches, timeout=240):
+        """What is shown once matches(text) is true; the last text after the timeout, which is for failures alone:
+        a board that is being flashed, on a loaded machine, takes minutes."""
         end = time.monotonic() + timeout
         while not matches(text := self.text()) and time.monotonic() < end:
             time.sleep(0.1)
