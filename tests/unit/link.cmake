@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-foreach(part auth failure hostkey route transfer)
+foreach(part auth hostkey route transfer)
   fleetflash_unit_test(link_${part}_test SOURCES link_${part}_test.c link_fixture.c LIBS link_ssh
+                       LABELS link TIMEOUT 300)
+endforeach()
+foreach(part failure sshagent closing)
+  fleetflash_unit_test(link_${part}_test SOURCES link_${part}_test.c link_stand.c link_fixture.c LIBS link_ssh
                        LABELS link TIMEOUT 300)
 endforeach()
 fleetflash_unit_test(link_lifeline_test SOURCES link_lifeline_test.c lifeline_other.c link_fixture.c
