@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Life of a target, and the table of its steps. What the steps do is in target_agent.c,
- * target_policy.c and target_reach.c. */
+/* Life of a target: what the run asks of it, and its end. Its steps are in target_steps.c. */
 #include "target/target_internal.h"
 
 #include "base/clock.h"
@@ -11,92 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum step_timeout {
-    NO_TIMEOUT,
-    CONNECT_TIMEOUT,  /* the inventory's connect_timeout (the link keeps it too) */
-    TRANSFER_TIMEOUT, /* the inventory's transfer_timeout, begun anew by every sign of progress */
-    DEPLOY_TIMEOUT,
-    FENCE_TIMEOUT, /* ending processes, swapoff, sync of a slow disk */
-    OWN_TIMEOUT,   /* the step starts the timer itself */
-};
-
-/* What a fault in a step leads to. */
-enum step_fault {
-    FAULT_RETRY,   /* transient errors: another try; others: back out */
-    FAULT_BACKOUT, /* back out whatever the error */
-    FAULT_POLICY,  /* once more over a new connection, else back out */
-    FAULT_FENCE,   /* ssh may be gone for good: the agent's own port, else back out */
-    FAULT_WRITE,   /* the destructive part: get back to the agent, by its own port */
-    FAULT_LOST,    /* after the commit: the device counts as lost */
-};
-
-struct step_rule {
-    const char *activity;
-    int state; /* enum target_state, -1: stays as it is */
-    enum step_timeout timeout;
-    enum step_fault fault;
-    void (*enter)(struct target *target);
-    const char *timeout_sentence;
-};
-
-static void target_begin(struct target *target);
-static void enter_backoff(struct target *target);
-static void enter_probed(struct target *target);
-
-static const struct step_rule rules[STEP_COUNT] = {
-    [STEP_IDLE] = {"waiting", -1, NO_TIMEOUT, FAULT_RETRY, NULL, NULL},
-    [STEP_BACKOFF] = {NULL, -1, OWN_TIMEOUT, FAULT_RETRY, enter_backoff, NULL},
-    [STEP_CONNECT] = {"connecting", -1, NO_TIMEOUT, FAULT_RETRY, target_enter_connect, NULL},
-    [STEP_DEPLOY] = {"deploying the agent", -1, DEPLOY_TIMEOUT, FAULT_RETRY, target_enter_deploy,
-                     "the agent could not be deployed in time"},
-    [STEP_ATTACH] = {"attaching to the agent", -1, CONNECT_TIMEOUT, FAULT_RETRY,
-                     target_enter_attach, "the agent does not answer"},
-    [STEP_FACTS] = {"probing", STATE_PROBE, TRANSFER_TIMEOUT, FAULT_RETRY, target_enter_facts,
-                    "the agent's probe of the device does not end"},
-    [STEP_NETBOOT_PROBE] = {"looking at its reset", STATE_PROBE, NO_TIMEOUT, FAULT_BACKOUT,
-                            target_enter_netboot_probe, NULL},
-    [STEP_PROBED] = {"ready", STATE_PROBE, NO_TIMEOUT, FAULT_RETRY, enter_probed, NULL},
-    [STEP_KEEP] = {"looking whether it may stay", STATE_PROBE, NO_TIMEOUT, FAULT_RETRY,
-                   target_enter_keep, NULL},
-    [STEP_BEGIN] = {"comparing disk and image", STATE_TRANSFER, TRANSFER_TIMEOUT, FAULT_RETRY,
-                    target_enter_begin, "the agent does not get on with comparing the disk"},
-    [STEP_STAGE] = {"staging", STATE_TRANSFER, TRANSFER_TIMEOUT, FAULT_RETRY, target_enter_stage,
-                    "no block arrived on the device any more"},
-    [STEP_POLICY] = {"stopping services", -1, NO_TIMEOUT, FAULT_POLICY, target_enter_policy, NULL},
-    [STEP_LIFELINE] = {"trying the second way in", -1, CONNECT_TIMEOUT, FAULT_RETRY,
-                       target_enter_lifeline, "the agent's own port does not answer"},
-    [STEP_FENCE] = {"fencing the old file systems", -1, FENCE_TIMEOUT, FAULT_FENCE,
-                    target_enter_fence, "the fence did not go up in time"},
-    [STEP_WRITE] = {"writing", -1, TRANSFER_TIMEOUT, FAULT_WRITE, target_enter_write,
-                    "the agent writes no more"},
-    [STEP_NETBOOT] = {"resetting", STATE_TRANSFER, OWN_TIMEOUT, FAULT_LOST, target_enter_netboot,
-                      NULL},
-    [STEP_REBOOT] = {"rebooting", STATE_REBOOT, OWN_TIMEOUT, FAULT_LOST, target_enter_reboot, NULL},
-    [STEP_AWAY] = {"booting", STATE_REACHABILITY, OWN_TIMEOUT, FAULT_LOST, target_enter_away, NULL},
-    [STEP_RETURN] = {"waiting for the new system", STATE_REACHABILITY, NO_TIMEOUT, FAULT_LOST,
-                     target_enter_return, NULL},
-    [STEP_PROVE] = {"checking the new system", STATE_REACHABILITY, NO_TIMEOUT, FAULT_LOST,
-                    target_enter_prove, NULL},
-    [STEP_WELCOME] = {"putting it back to work", STATE_REACHABILITY, NO_TIMEOUT, FAULT_LOST,
-                      target_enter_welcome, NULL},
-    [STEP_UNDO] = {"backing out", -1, OWN_TIMEOUT, FAULT_BACKOUT, target_enter_undo, NULL},
-    [STEP_DONE] = {"", -1, NO_TIMEOUT, FAULT_BACKOUT, NULL, NULL},
-};
-
-/* Those that begin only when the journal has them on the disk: there is no way back from them as if
- * nothing had happened. */
-static bool step_is_gated(enum target_step step)
-{
-    return step == STEP_DEPLOY || step == STEP_FENCE || step == STEP_WRITE ||
-           step == STEP_NETBOOT || step == STEP_REBOOT;
-}
-
-#define DEPLOY_TIMEOUT_MS (180u * 1000u)
-#define FENCE_TIMEOUT_MS  (180u * 1000u)
-#define GATE_TIMEOUT_MS   (30u * 1000u)
-
-/* --- small things -------------------------------------------------------------------- */
 
 void target_log(struct target *target, enum log_level level, const char *format, ...)
 {
@@ -116,122 +29,6 @@ void target_set_activity(struct target *target, const char *format, ...)
     va_end(args);
     target->env->changed(target, target->env->arg);
 }
-
-/* The time in the present stable state goes to its account. */
-static void state_account(struct target *target)
-{
-    uint64_t now = uv_now(target->env->loop);
-    bool waits = target->step == STEP_IDLE || target->step == STEP_PROBED; /* for its turn */
-    if (target->state_since != 0 && !waits)
-        status_spend(&target->status, now - target->state_since, clock_unix_ms());
-    target->state_since = now;
-}
-
-void target_set_state(struct target *target, enum target_state state)
-{
-    state_account(target);
-    target->status.state = state;
-    target->env->changed(target, target->env->arg);
-}
-
-/* --- timers -------------------------------------------------------------------------- */
-
-static void step_timeout_callback(uv_timer_t *timer)
-{
-    struct target *target = timer->data;
-    const struct step_rule *rule = &rules[target->step];
-    if (rule->timeout == OWN_TIMEOUT) { /* the step waits, then goes on */
-        static const enum target_step next[STEP_COUNT] = {
-            [STEP_BACKOFF] = STEP_CONNECT,
-            [STEP_REBOOT] = STEP_AWAY,
-            [STEP_AWAY] = STEP_RETURN,
-        };
-        if (target->step == STEP_UNDO)
-            target_undo_fault(target);
-        else if (target->step == STEP_NETBOOT)
-            target_netboot_timeout(target);
-        else
-            target_set_step(target, next[target->step]);
-        return;
-    }
-    struct error err;
-    error_set(&err, ERROR_TIMEOUT, "%s", rule->timeout_sentence);
-    if (rule->timeout == CONNECT_TIMEOUT)
-        error_remedy(&err, "the device may be too busy: raise its connect_timeout");
-    else if (rule->timeout == TRANSFER_TIMEOUT)
-        error_remedy(&err, "look at its disk and network, or raise its transfer_timeout");
-    if (target->step == STEP_LIFELINE)
-        target_lifeline_failed(target, &err);
-    else
-        target_fault(target, &err);
-}
-
-void target_timer_start(struct target *target, uint64_t milliseconds)
-{
-    uv_timer_start(&target->timer, step_timeout_callback, milliseconds, 0);
-}
-
-static void step_timer_start(struct target *target, enum step_timeout timeout)
-{
-    const struct target_spec *spec = target->status.spec;
-    uint64_t milliseconds[] = {
-        [CONNECT_TIMEOUT] = spec->connect_timeout,
-        [TRANSFER_TIMEOUT] = spec->transfer_timeout,
-        [DEPLOY_TIMEOUT] = DEPLOY_TIMEOUT_MS,
-        [FENCE_TIMEOUT] = FENCE_TIMEOUT_MS,
-    };
-    uv_timer_stop(&target->timer);
-    if (timeout != NO_TIMEOUT && timeout != OWN_TIMEOUT)
-        target_timer_start(target, milliseconds[timeout]);
-}
-
-/* What the step is about to do is on the disk. */
-static void gate_callback(const struct error *err, void *arg)
-{
-    struct target *target = arg;
-    target->gate = NULL;
-    if (err != NULL && !target->write_sent) {
-        target_back_out(target, OUTCOME_FAILED, err);
-        return;
-    }
-    if (err != NULL)
-        target_log(target, LOG_ERROR, "%s", err->text);
-    rules[target->step].enter(target);
-}
-
-/* Records the step and begins it; gated ones once the record is safe. */
-static void step_begin(struct target *target, const struct step_rule *rule)
-{
-    if (target->step == STEP_DEPLOY)
-        target->deploys++; /* from now on the journal has the secret */
-    bool gated = step_is_gated(target->step);
-    if (gated) {
-        target->gate = target_record(target, gate_callback);
-        if (target->gate != NULL && rule->timeout == OWN_TIMEOUT)
-            target_timer_start(target, GATE_TIMEOUT_MS); /* the journal's disk may hang */
-    }
-    if (!gated && target->step != STEP_IDLE)
-        target_record(target, NULL);
-    if (rule->enter != NULL && target->gate == NULL)
-        rule->enter(target);
-}
-
-void target_set_step(struct target *target, enum target_step step)
-{
-    const struct step_rule *rule = &rules[step];
-    journal_forget(target->gate);
-    target->gate = NULL;
-    state_account(target);
-    target->step = step;
-    if (rule->state >= 0)
-        target->status.state = (enum target_state)rule->state;
-    step_timer_start(target, rule->timeout);
-    if (rule->activity != NULL)
-        target_set_activity(target, "%s", rule->activity);
-    step_begin(target, rule);
-}
-
-/* --- faults -------------------------------------------------------------------------- */
 
 void target_disconnect(struct target *target)
 {
@@ -255,166 +52,23 @@ void target_disconnect(struct target *target)
     target_netboot_end(target);
 }
 
-/* In the destructive part there are more: giving up leaves half a system. */
-#define WRITE_TRIES 3u
+/* --- beginning and end --------------------------------------------------------------- */
 
-static unsigned tries_allowed(const struct target *target)
+static void target_begin(struct target *target)
 {
-    return target->status.spec->retries + 1 + (target->write_sent ? WRITE_TRIES : 0);
-}
-
-/* Waits 1, 2, 4 … s, at most 30 s, and not in step with the others. */
-static void enter_backoff(struct target *target)
-{
-    uint64_t seconds = target->tries >= 6 ? 30 : 1u << (target->tries - 1);
-    uint64_t delay = seconds * 1000 + randombytes_uniform(500);
-    if (delay > 30000)
-        delay = 30000;
-    target_set_activity(target, "try %u of %u in %us", target->tries + 1, tries_allowed(target),
-                        (unsigned)seconds);
-    target_timer_start(target, delay);
-}
-
-void target_retry(struct target *target, const struct error *err)
-{
-    target->tries++;
-    if (!error_is_transient(err) || target->tries > target->status.spec->retries ||
-        target->interrupted) {
-        target_back_out(target, OUTCOME_FAILED, err);
+    target->status.started = true;
+    if (target->status.started_ms == 0)
+        target->status.started_ms = clock_unix_ms();
+    target->state_since = uv_now(target->env->loop);
+    target->status.attempts = 1;
+    if (target->resume_away) {
+        target->reboot_deadline = target->state_since + target->status.spec->reboot_timeout;
+        target_set_step(target, STEP_AWAY);
         return;
     }
-    target->status.attempts++;
-    target_log(target, LOG_WARNING, "%s; try %u of %u follows", err->text, target->tries + 1,
-               tries_allowed(target));
-    if (target->resumed && !target->write_sent)
-        target->via_lifeline = false; /* the fence may have come down again, or never gone up */
-    target_disconnect(target);
-    target->absent = !target->status.reached && !target->resumed;
-    bool leaves = target->absent && target->go; /* its place */
-    if (leaves)
-        target->go = false;
-    target_set_step(target, STEP_BACKOFF);
-    if (leaves)
-        target->env->absent(target, target->env->arg);
-}
-
-/* The agent goes on by itself: reachability will tell. It may have most of the disk to write yet.
- */
-static void write_finishes_alone(struct target *target, const struct error *err)
-{
-    uint64_t remaining = target->status.remaining_ms;
-    target_log(target, LOG_WARNING, "%s; the agent has all it needs and finishes alone", err->text);
-    target->alone = true;
-    target->reboot_deadline = uv_now(target->env->loop) + target->status.spec->reboot_timeout;
-    if (remaining != UINT64_MAX)
-        target->reboot_deadline += 2 * remaining;
-    target_set_step(target, STEP_AWAY);
-}
-
-static void write_given_up(struct target *target, const struct error *err)
-{
-    struct error final = *err;
-    if (target->heard && target->phase < PHASE_ERASING_HEAD && !target->write_told) {
-        error_set(&final, err->cls,
-                  "%.250s; nothing was written yet, the agent reboots the old "
-                  "system by itself",
-                  err->text);
-        target_undo_rebooting(target, &final);
-        return;
-    }
-    target->status.damage = DAMAGE_INCOMPLETE;
-    error_set(&final, err->cls, "%.250s; the disk is half-written and the agent waits", err->text);
-    error_remedy(&final, "keep the device powered and run fleetflash --resume");
-    target_finish(target, OUTCOME_FAILED, &final);
-}
-
-/* The stream to an agent that may be in the middle of the disk is gone. */
-static void fault_write(struct target *target, const struct error *err)
-{
-    agent_session_free(target->session);
-    target->session = NULL;
-    if (target->got_on) /* but a connection that comes up and dies at once is no success */
-        target->tries = 0;
-    target->got_on = false;
-    bool written = target->phase == PHASE_WRITTEN || target->phase == PHASE_REBOOTING;
-    bool unreachable = !target->lifeline_proven || target->tries >= target->status.spec->retries;
-    /* Of a run that was killed in the middle it is not known how far the agent got since. */
-    bool gone = target->resumed && !target->heard && target->tries >= 2;
-    if (written || gone || (target->status.mode == MODE_STAGE && unreachable)) {
-        write_finishes_alone(target, err);
-        return;
-    }
-    target->tries++;
-    if (target->tries >= tries_allowed(target) || !target->lifeline_proven) {
-        write_given_up(target, err);
-        return;
-    }
-    target->status.attempts++;
-    target_log(target, LOG_WARNING, "%s; going on through the agent's own port", err->text);
-    link_close(target->link);
-    target->link = NULL;
-    target->via_lifeline = true;
-    target_set_step(target, STEP_BACKOFF);
-}
-
-void target_fault(struct target *target, const struct error *err)
-{
-    struct error copy = *err; /* it may live in what is closed below */
-    if (target->undoing) {
-        target_undo_fault(target);
-        return;
-    }
-    uv_timer_stop(&target->timer);
-    if (target->is_local && target->write_sent &&
-        (target->step == STEP_FENCE || target->step == STEP_WRITE)) {
-        write_finishes_alone(target, &copy);
-        return;
-    }
-    switch (target->step == STEP_BACKOFF ? FAULT_RETRY : rules[target->step].fault) {
-    case FAULT_RETRY:
-        if (target->write_sent)
-            fault_write(target, &copy);
-        else
-            target_retry(target, &copy);
-        break;
-    case FAULT_BACKOUT:
-        target_back_out(target, OUTCOME_FAILED, &copy);
-        break;
-    case FAULT_POLICY:
-        if (error_is_transient(&copy) && target_policy_cut(target))
-            target_retry(target, &copy);
-        else
-            target_back_out(target, OUTCOME_FAILED, &copy);
-        break;
-    case FAULT_FENCE:
-        if (target->lifeline_proven && error_is_transient(&copy)) {
-            target->via_lifeline = true;
-            target_retry(target, &copy);
-        } else {
-            target_back_out(target, OUTCOME_FAILED, &copy);
-        }
-        break;
-    case FAULT_WRITE:
-        fault_write(target, &copy);
-        break;
-    case FAULT_LOST:
-        target->status.damage = DAMAGE_LOST;
-        target_finish(target, OUTCOME_FAILED, &copy);
-        break;
-    }
-}
-
-void target_back_out(struct target *target, enum target_outcome outcome, const struct error *err)
-{
-    if (target->undoing)
-        return; /* it is at it */
-    if (target->step == STEP_CONNECT)
-        target_disconnect(target); /* backing out makes its own connection where it needs one */
-    target->undoing = true;
-    target->final_outcome = outcome;
-    if (err != NULL)
-        target->status.error = *err;
-    target_set_step(target, STEP_UNDO);
+    bool netboot = target_is_netboot(target) ||
+                   (target->status.spec->recovery == RECOVERY_NETBOOT && !target->resumed);
+    target_set_step(target, netboot ? STEP_NETBOOT_PROBE : STEP_CONNECT);
 }
 
 /* Let go of after the probe: as if it had not begun, and its turn may have come meanwhile. */
@@ -460,7 +114,7 @@ void target_finish(struct target *target, enum target_outcome outcome, const str
         target_released(target);
         return;
     }
-    state_account(target);
+    target_state_account(target);
     target->step = STEP_DONE;
     target->status.outcome = outcome;
     target->soaking = target->soak_expected && outcome == OUTCOME_FLASHED;
@@ -475,23 +129,6 @@ void target_finish(struct target *target, enum target_outcome outcome, const str
 
 /* --- what the run asks for ----------------------------------------------------------- */
 
-static void target_begin(struct target *target)
-{
-    target->status.started = true;
-    if (target->status.started_ms == 0)
-        target->status.started_ms = clock_unix_ms();
-    target->state_since = uv_now(target->env->loop);
-    target->status.attempts = 1;
-    if (target->resume_away) {
-        target->reboot_deadline = target->state_since + target->status.spec->reboot_timeout;
-        target_set_step(target, STEP_AWAY);
-        return;
-    }
-    bool netboot = target_is_netboot(target) ||
-                   (target->status.spec->recovery == RECOVERY_NETBOOT && !target->resumed);
-    target_set_step(target, netboot ? STEP_NETBOOT_PROBE : STEP_CONNECT);
-}
-
 void target_probe(struct target *target)
 {
     if (target->step == STEP_IDLE && !target->resumed) /* those wait for the image */
@@ -503,7 +140,7 @@ static enum target_step step_after_probe(const struct target *target)
     return target_is_netboot(target) ? STEP_NETBOOT : STEP_KEEP;
 }
 
-static void enter_probed(struct target *target)
+void target_enter_probed(struct target *target)
 {
     target->tries = 0;
     target->absent = false;
@@ -618,6 +255,8 @@ void target_abandon(struct target *target)
     }
     target_finish(target, OUTCOME_FAILED, &err);
 }
+
+/* --- life ---------------------------------------------------------------------------- */
 
 const struct target_status *target_status(const struct target *target)
 {

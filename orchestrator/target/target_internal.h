@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of the target: shared by target.c (steps, timers, retries) and the target_*.c that do the
- * steps' work. Nobody else includes this. */
+/* Inside of the target: shared by target.c (its life), target_steps.c (the table), target_fault.c
+ * and the target_*.c that do the steps' work. Nobody else includes this. */
 #ifndef TARGET_TARGET_INTERNAL_H
 #define TARGET_TARGET_INTERNAL_H
 
@@ -11,7 +11,7 @@
 #include "target/reach.h"
 #include "target/target.h"
 
-/* The steps inside the stable states; target.c has the table of their rules. */
+/* The steps inside the stable states; target_steps.c has the table of their rules. */
 enum target_step {
     STEP_IDLE,
     STEP_BACKOFF, /* waits before the next try */
@@ -131,24 +131,46 @@ struct target {
 };
 
 /* target.c */
-void target_set_step(struct target *target, enum target_step step);
-void target_set_state(struct target *target, enum target_state state);
 void target_set_activity(struct target *target, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void target_log(struct target *target, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+void target_enter_probed(struct target *target);
+/* Settles the outcome now. */
+void target_finish(struct target *target, enum target_outcome outcome, const struct error *err);
+/* Closes session, deploy, reach and link. */
+void target_disconnect(struct target *target);
+
+/* target_steps.c */
+void target_set_step(struct target *target, enum target_step step);
+void target_set_state(struct target *target, enum target_state state);
+/* The time in the present stable state goes to its account. */
+void target_state_account(struct target *target);
+/* The step's timer; when it is over, the step's rule says what follows. */
+void target_timer_start(struct target *target, uint64_t milliseconds);
+
+/* What a fault in a step leads to. */
+enum step_fault {
+    FAULT_RETRY,   /* transient errors: another try; others: back out */
+    FAULT_BACKOUT, /* back out whatever the error */
+    FAULT_POLICY,  /* once more over a new connection, else back out */
+    FAULT_FENCE,   /* ssh may be gone for good: the agent's own port, else back out */
+    FAULT_WRITE,   /* the destructive part: get back to the agent, by its own port */
+    FAULT_LOST,    /* after the commit: the device counts as lost */
+};
+
+/* The rule of a step. */
+enum step_fault target_step_fault(enum target_step step);
+
+/* target_fault.c */
 /* Something went wrong: tries again, backs out or gives up, by the step's rule and the error's
  * class. */
 void target_fault(struct target *target, const struct error *err);
 /* Another try after a pause if the error's class and `retries` allow, else backs out. */
 void target_retry(struct target *target, const struct error *err);
+void target_enter_backoff(struct target *target);
 /* Settles the outcome after backing out what can be backed out. */
 void target_back_out(struct target *target, enum target_outcome outcome, const struct error *err);
-/* Settles the outcome now. */
-void target_finish(struct target *target, enum target_outcome outcome, const struct error *err);
-void target_timer_start(struct target *target, uint64_t milliseconds);
-/* Closes session, deploy, reach and link. */
-void target_disconnect(struct target *target);
 
 /* target_agent.c: connect … the conversation with the agent up to the reboot */
 void target_enter_connect(struct target *target);
