@@ -196,7 +196,7 @@ def settings(lab, device):
     """A host's own keys in the inventory."""
     gate = f"touch {lab.dir}/gate-asked; until [ -e {lab.dir}/gate ]; do sleep 0.2; done; echo enough; exit 10"
     services = {"veto": say("echo not on a Friday; exit 10"), "held": say(gate),
-                "stubborn": {**VICTIM, "stop": ["lab-victim", "stubborn"], "timeout": "2s"}}
+                "stubborn": {**VICTIM, "stop": ["lab-victim", "stubborn"], "timeout": "8s"}}
     return {"services": services.get(device.name, VICTIM), "after": {"host_key": "accept-once", "user": "root"}}
 
 
@@ -213,7 +213,7 @@ def main():
         lab.by_name = {d.name: d for d in lab.devices}
         lab.boot_ids = {d.name: d.boot_id() for d in lab.devices}
         if lab.devices:
-            lab.inventory_path = lab.inventory(defaults={"retries": 1}, host=lambda d: settings(lab, d))
+            lab.inventory_path = lab.inventory(host=lambda d: settings(lab, d))
         for name in names:
             TESTS[name][0](lab)
 

@@ -157,7 +157,7 @@ def run_batch(lab, names):
     boot_ids = {name: devices[name].boot_id() for name in names if name in REFUSED}
     new_key = next(d for d in devices.values() if d.kind == "busybox").host_key_fingerprint("new")
     inventory = lab.inventory(list(devices.values()), host=lambda d: {
-        "mode": FLASHED.get(d.name, ("stream",))[0], "retries": 1, "reboot_timeout": "5m",
+        "mode": FLASHED.get(d.name, ("stream",))[0], "reboot_timeout": "5m",
         "after": {"host_key": new_key},
         "services": {"policy": "systemd" if d.kind == "systemd" else "sysv", "stop": ["lab-victim"]}})
     entries = {}

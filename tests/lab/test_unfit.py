@@ -77,7 +77,7 @@ def main():
                 p = d.ssh(UNFIT[name][1])
                 check(f"{name}: is unfit now", p.returncode == 0, p.stdout + p.stderr + console_ends([d]))
         boot_ids = {name: d.boot_id() for name, d in devices.items()}
-        inventory = lab.inventory(defaults={"retries": 0}, host=lambda d: {
+        inventory = lab.inventory(host=lambda d: {
             "mode": "stream", "after": {"host_key": "accept-once"}, **({"port": 2222} if d.name == "container" else {}),
             "services": {"policy": "systemd" if d.kind == "systemd" else "sysv", "stop": ["lab-victim"]}})
         if "container" in devices:
