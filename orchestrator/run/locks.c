@@ -48,7 +48,13 @@ static int lock_take(const char *holder_name, const struct target_spec *spec, co
                   strerror(errno));
         return error_remedy(err, "choose another with --state-dir");
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    int refused = flock(fd, LOCK_EX | LOCK_NB) != 0 ? errno : 0;
+    if (refused != 0 && refused != EWOULDBLOCK) { /* NFS without its lock manager */
+        close(fd);
+        error_set(err, ERROR_IO, "cannot lock %s: %s", path, strerror(refused));
+        return error_remedy(err, "choose a --state-dir on a disk of this machine");
+    }
+    if (refused != 0) {
         char holder[160] = "";
         ssize_t size = pread(fd, holder, sizeof holder - 1, 0);
         holder[size > 0 ? strcspn(holder, "\n") : 0] = '\0';
