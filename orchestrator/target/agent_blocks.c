@@ -51,8 +51,7 @@ static void block_fetched_callback(struct buffer *data, enum block_encoding enco
         session_lose(session, err);
     } else {
         session_send_block(session, slot->index, data, encoding);
-        if (session->rate != 0)
-            session->credit_time += data->size * 1000 / session->rate;
+        pace_spend(&session->pace, data->size);
         session_pump(session);
     }
     session_leave(session);
@@ -85,18 +84,15 @@ static void rate_timer_callback(uv_timer_t *timer)
     session_pump(timer->data);
 }
 
-/* With a rate limit: true when the next block has to wait. */
+/* True when the next block has to wait. */
 static bool session_throttled(struct agent_session *session)
 {
-    if (session->rate == 0 || session->rate_timer == NULL)
+    if (session->rate_timer == NULL)
         return false;
-    uint64_t now = uv_now(session->rate_timer->loop);
-    if (session->credit_time + 200 < now)
-        session->credit_time = now - 200; /* at most a fifth of a second is saved up */
-    if (session->credit_time <= now)
-        return false;
-    uv_timer_start(session->rate_timer, rate_timer_callback, session->credit_time - now, 0);
-    return true;
+    uint64_t wait = pace_wait(&session->pace, uv_now(session->rate_timer->loop));
+    if (wait > 0)
+        uv_timer_start(session->rate_timer, rate_timer_callback, wait, 0);
+    return wait > 0;
 }
 
 /* Reads ahead as far as slots, wire and rate allow. */
@@ -118,7 +114,7 @@ void session_pump(struct agent_session *session)
 
 void agent_session_set_rate(struct agent_session *session, uv_loop_t *loop, uint64_t rate)
 {
-    session->rate = rate;
+    session->pace.rate = rate;
     if (rate == 0 || session->rate_timer != NULL)
         return;
     session->rate_timer = malloc(sizeof *session->rate_timer);

@@ -7,6 +7,7 @@
 
 #include "target/agent_session.h"
 #include "target/heartbeat.h"
+#include "target/pace.h"
 
 /* Blocks read ahead of the wire, and what may wait on the wire before another is read: together
  * they bound a target's memory (each block at most 128 KiB, 2 MiB in all). */
@@ -37,9 +38,8 @@ struct agent_session {
     uint32_t range_first, range_count;
     struct fetch_slot slots[FETCHES_MAX];
 
-    uint64_t rate;        /* bytes per second, 0: no limit */
-    uint64_t credit_time; /* ms of the loop's clock when the next block may go */
-    uv_timer_t *rate_timer;
+    struct pace pace;
+    uv_timer_t *rate_timer;      /* NULL: no limit */
     struct heartbeat *heartbeat; /* NULL: none */
 
     char diagnostic[512];

@@ -2,6 +2,7 @@
 fleetflash_unit_test(target_shell_test SOURCES target_shell_test.c LIBS target)
 fleetflash_unit_test(target_agent_files_test SOURCES target_agent_files_test.c LIBS target PkgConfig::ZLIB)
 fleetflash_unit_test(target_facts_test SOURCES target_facts_test.c LIBS target)
+fleetflash_unit_test(target_pace_test SOURCES target_pace_test.c LIBS target)
 fleetflash_unit_test(target_rules_test SOURCES target_rules_test.c LIBS target)
 fleetflash_unit_test(target_shift_test SOURCES target_shift_test.c LIBS target)
 fleetflash_unit_test(target_session_test SOURCES target_session_test.c LIBS target)
