@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "choice.h"
+
+#include "run/self.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --local has none: the machine itself is all there is, and its run is resumed by that word. */
+struct inventory *choice_load(const struct options *options)
+{
+    struct diagnostics mistakes = {0};
+    bool local = strcmp(options->inventory, SELF_INVENTORY) == 0;
+    struct inventory *inventory =
+        local ? self_inventory(&mistakes) : inventory_load(options->inventory, &mistakes);
+    for (size_t i = 0; i < mistakes.count; i++)
+        fprintf(stderr, "%s\n", mistakes.texts[i]);
+    diagnostics_free(&mistakes);
+    return inventory;
+}
+
+/* --limit, or everything. NULL after having complained. */
+bool *choice_select(const struct options *options, const struct inventory *inventory)
+{
+    bool *selected = calloc(inventory->target_count + 1, sizeof *selected);
+    if (selected == NULL || options->limit == NULL) {
+        for (size_t i = 0; selected != NULL && i < inventory->target_count; i++)
+            selected[i] = true;
+        return selected;
+    }
+    char message[400];
+    if (inventory_select(inventory, options->limit, selected, message, sizeof message) > 0)
+        return selected;
+    fprintf(stderr, "fleetflash: --limit %s: %s\n", options->limit,
+            message[0] != '\0' ? message : "matches no target");
+    free(selected);
+    return NULL;
+}
+
+/* What the inventory may say and this version cannot do: better told than left out in silence. */
+size_t choice_refuse_unsupported(const struct options *options, const struct inventory *inventory,
+                                 const bool *selected)
+{
+    struct diagnostics mistakes = {0};
+    for (size_t i = 0; i < inventory->target_count; i++) {
+        const struct target_spec *spec = &inventory->targets[i];
+        if (!selected[i])
+            continue;
+        bool netboot = options->mode_given ? options->mode == INVENTORY_NETBOOT
+                                           : spec->mode == INVENTORY_NETBOOT;
+        if (netboot && spec->mac == NULL)
+            diagnostics_add(&mistakes, inventory->file, spec->at,
+                            "'%s' needs its 'mac' to be flashed by its boot loader", spec->name);
+    }
+    for (size_t i = 0; i < mistakes.count; i++)
+        fprintf(stderr, "%s\n", mistakes.texts[i]);
+    size_t count = mistakes.count;
+    diagnostics_free(&mistakes);
+    return count;
+}
