@@ -14,8 +14,7 @@
 #define DIRECTORY    32u /* bytes of an entry */
 #define DIRECTORIES  (256u * 1024u)
 #define CLUSTERS_MAX 256u
-#define LONG_NAME    0x0f /* attributes: a piece of one */
-#define NOT_A_FILE   0x18 /* the volume's label, a directory */
+#define NOT_A_FILE   0x18 /* attributes: the volume's label, a piece of a long name; a directory */
 
 static uint32_t little(const uint8_t *at, unsigned size)
 {
@@ -106,7 +105,7 @@ static bool fat_open(int fd, struct fat *fat)
 }
 
 /* Of 11 letters, "U-BOOT  BIN": one that a U-Boot comes in or starts from? Longer ones look like
- * "U-BOOT~1BIN". */
+ * "U-BOOT~1BIN", and one that was deleted has lost its first letter. */
 static bool is_loaders(const uint8_t *entry)
 {
     return (entry[11] & NOT_A_FILE) == 0 &&
@@ -133,7 +132,7 @@ static bool look_through(const uint8_t *entries, size_t size, char *name)
         const uint8_t *entry = entries + at;
         if (entry[0] == 0)
             return false;
-        if (entry[0] != 0xe5 && (entry[11] & LONG_NAME) != LONG_NAME && is_loaders(entry)) {
+        if (is_loaders(entry)) {
             short_name(entry, name);
             return false;
         }

@@ -343,11 +343,14 @@ static void script_callback(const struct link_run_result *result, void *arg)
 
 void reach_choose_samples(struct reach_config *config)
 {
-    uint32_t count = store_info(config->store)->block_count;
+    const struct store_info *info = store_info(config->store);
+    uint32_t count = info->block_count;
+    uint64_t left_out = config->shifted ? info->facts.partitions[0].start : 0;
     config->sample_count = 0;
     for (unsigned tries = 0; tries < 1000 && config->sample_count < TRANSFER_SAMPLES; tries++) {
         uint32_t index = randombytes_uniform(count);
-        if (store_entry(config->store, index)->wire_size > 0)
+        if (store_entry(config->store, index)->wire_size > 0 &&
+            (uint64_t)index * info->block_size >= left_out)
             config->samples[config->sample_count++] = index;
     }
 }

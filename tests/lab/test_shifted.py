@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 import images
 from cache import run
-from check import check, console_ends
+from check import check, console_ends, outcomes
 from device import Device
 from lab import Lab, require
 from test_resume import Flasher
@@ -120,6 +120,16 @@ def flash(lab, d, mode, packed, image):
     check_report(report, d, mode, image)
 
 
+def kept(lab, d, packed):
+    """It was used since; the image is still there, at its place."""
+    before, report = d.boot_id(), lab.dir / "kept.json"
+    where = inventory(lab, [d], "auto", if_used="keep")
+    lab.known_hosts([d], "new")
+    p = lab.fleetflash("-i", where, "--yes", "-v", "--report", report, packed)
+    check(f"{d.name}: if_used: keep leaves it alone", p.returncode == 0 and outcomes(report) == {d.name: "unchanged"} and
+          d.boot_id() == before, p.stderr)
+
+
 def killed(lab, d, packed, image):
     """The controller is gone in the middle of the write; what it began goes on with --resume."""
     report = lab.dir / "killed.json"
@@ -146,6 +156,7 @@ def main():
         packed, image = lab.image("busybox", "mbr-boot"), lab.raw_image("busybox", "mbr-boot")
         refused(lab, bare, staged, packed)
         flash(lab, staged, "stage", packed, image)
+        kept(lab, staged, packed)
         flash(lab, streamed, "stream", packed, image)
         killed(lab, cut, packed, image)
 

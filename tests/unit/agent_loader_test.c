@@ -97,19 +97,25 @@ static void only_what_is_behind_the_loader_may_be_written(void **state)
 
 static char folder[] = "/tmp/fleetflash-loader-XXXXXX";
 
-/* A FAT file system of this width and size with one file after many others. */
-static void look_for(unsigned bits, const char *size, const char *file, const char *found)
+/* Opens a FAT file system of this width and size with many files and then this one; what is done
+ * to it afterwards, "" for nothing. */
+static int fat_with(unsigned bits, const char *size, const char *file, const char *after)
 {
-    char command[600], path[100], name[LOADER_NAME_MAX];
+    char command[600], path[100];
     snprintf(path, sizeof path, "%s/fat", folder);
-    snprintf(
-        command, sizeof command,
-        "cd %s && rm -f fat && truncate -s %s fat && mkfs.vfat -F %u -s 1 fat >/dev/null 2>&1 "
-        "&& for i in $(seq 60); do touch overlay-$i.dtbo; done && touch '%s' && "
-        "mcopy -i fat overlay-*.dtbo :: && mdel -i fat ::overlay-1.dtbo && mcopy -i fat '%s' ::",
-        folder, size, bits, file, file);
+    snprintf(command, sizeof command,
+             "cd %s && rm -f fat overlay-* && truncate -s %s fat && "
+             "mkfs.vfat -F %u -s 1 fat >/dev/null 2>&1 && "
+             "for i in $(seq 60); do touch overlay-$i.dtbo; done && touch '%s' && "
+             "mcopy -i fat overlay-*.dtbo '%s' :: && true %s",
+             folder, size, bits, file, file, after);
     assert_int_equal(system(command), 0);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return open(path, O_RDWR | O_CLOEXEC);
+}
+
+static void look_for(int fd, const char *found)
+{
+    char name[LOADER_NAME_MAX];
     loader_find(fd, name);
     close(fd);
     assert_string_equal(name, found);
@@ -130,10 +136,25 @@ static void a_loader_is_known_by_its_files(void **state)
                  {"bootcode.bin", ""},
                  {"boot.scr.uimg", "bootsc~1.uim"}};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        look_for(12, "1M", files[i].file, files[i].found);
-        look_for(16, "16M", files[i].file, files[i].found);
-        look_for(32, "40M", files[i].file, files[i].found); /* a chain of many clusters */
+        look_for(fat_with(12, "1M", files[i].file, ""), files[i].found);
+        look_for(fat_with(16, "16M", files[i].file, ""), files[i].found);
+        /* a chain of many clusters */
+        look_for(fat_with(32, "40M", files[i].file, ""), files[i].found);
     }
+}
+
+static void what_is_deleted_is_not_there(void **state)
+{
+    (void)state;
+    if (system("command -v mkfs.vfat mcopy >/dev/null") != 0)
+        skip();
+    look_for(fat_with(16, "16M", "u-boot.bin", "&& mdel -i fat ::u-boot.bin"), "");
+    int fd = fat_with(12, "1M", "u-boot.bin", "");
+    uint8_t b[512];
+    assert_int_equal(pread(fd, b, sizeof b, 0), sizeof b);
+    off_t root = (b[14] + b[16] * b[22]) * 512;
+    assert_int_equal(pwrite(fd, "", 1, root), 1); /* the directory ends with its first entry */
+    look_for(fd, "");
 }
 
 static void what_is_no_fat_has_none(void **state)
@@ -162,6 +183,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_what_is_behind_the_loader_may_be_written),
         cmocka_unit_test(a_loader_is_known_by_its_files),
+        cmocka_unit_test(what_is_deleted_is_not_there),
         cmocka_unit_test(what_is_no_fat_has_none),
     };
     char command[100];
