@@ -5,7 +5,8 @@
 
 #define MS            1000u
 #define WAIT_DEFAULT  (1000u * MS) /* before a round trip has been seen */
-#define WAIT_MIN      (200u * MS)
+#define WAIT_MIN      (50u * MS)
+#define WAIT_MIN_LAST (200u * MS)  /* a client that has all may be gone, and busy otherwise */
 #define WAIT_MAX      (5000u * MS) /* of the back-off, unless a longer one was agreed to */
 #define DALLY_PERIODS 3u
 
@@ -42,8 +43,9 @@ static uint64_t wait_longest(const struct tftp_transfer *transfer)
 static uint64_t wait_first(const struct tftp_transfer *transfer)
 {
     uint64_t wait = transfer->rtt != 0 ? 4 * transfer->rtt : WAIT_DEFAULT;
-    if (wait < WAIT_MIN)
-        wait = WAIT_MIN;
+    uint64_t least = transfer->last != 0 ? WAIT_MIN_LAST : WAIT_MIN;
+    if (wait < least)
+        wait = least;
     return wait < wait_longest(transfer) ? wait : wait_longest(transfer);
 }
 
@@ -96,8 +98,8 @@ static bool block_send(struct tftp_transfer *transfer)
     return true;
 }
 
-/* Sends what the window still allows. */
-static void window_fill(struct tftp_transfer *transfer)
+/* Sends what the window still allows, and waits for its ACK. */
+static void window_fill(struct tftp_transfer *transfer, uint64_t now)
 {
     uint64_t end = transfer->acked + transfer->terms.windowsize;
     transfer->starved = false;
@@ -110,6 +112,8 @@ static void window_fill(struct tftp_transfer *transfer)
     /* Where nothing is on its way it is us who are late, and nobody to be reminded. */
     if (transfer->next == transfer->acked + 1)
         transfer->deadline = 0;
+    else if (transfer->state != TRANSFER_ENDED)
+        wait_begin(transfer, now);
 }
 
 /* Sends the window that begins behind the last acknowledged block, for the first time or again. */
@@ -120,8 +124,7 @@ static void window_begin(struct tftp_transfer *transfer, uint64_t now)
     transfer->window_at = again ? 0 : now;
     if (again)
         transfer->expect_until = transfer->acked + 2 * (uint64_t)transfer->terms.windowsize;
-    wait_begin(transfer, now);
-    window_fill(transfer);
+    window_fill(transfer, now);
 }
 
 /* False: there are no options to acknowledge. */
@@ -408,6 +411,5 @@ void tftp_transfer_ready(struct tftp_transfer *transfer, uint64_t now)
         transfer->progress_at = now; /* the time until now was ours */
         transfer->window_at = transfer->sent > transfer->acked ? 0 : now;
     }
-    wait_begin(transfer, now);
-    window_fill(transfer);
+    window_fill(transfer, now);
 }
