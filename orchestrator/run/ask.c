@@ -176,6 +176,21 @@ static void warn_shifted(const struct run *run, const struct target_status *stat
     extra_warn(extra, text);
 }
 
+/* A boot loader that is said to be elsewhere, and may be here. */
+static void warn_loader(const struct target_status *status, struct texts *extra)
+{
+    char text[200];
+    const struct fact_partition *partition =
+        status->mode != MODE_NETBOOT ? shift_doubt(status) : NULL;
+    if (partition == NULL)
+        return;
+    snprintf(text, sizeof text,
+             "%s has %s and is erased: with netboot: {layout: disk} the boot loader that recovery "
+             "needs must be elsewhere",
+             partition->path, partition->boot_loader);
+    extra_warn(extra, text);
+}
+
 static void texts_fill(const struct run *run, const struct target_status *status,
                        struct texts *extra)
 {
@@ -198,6 +213,7 @@ static void texts_fill(const struct run *run, const struct target_status *status
         services_text(&spec->services, extra->services, sizeof extra->services);
     warn_reachability(run, status, extra);
     warn_shifted(run, status, extra);
+    warn_loader(status, extra);
     struct error err;
     char text[200];
     if (plan_judge(run, status, &err) != 0) {

@@ -172,6 +172,15 @@ int shift_find(const struct target_status *status, const struct store_info *info
     return compare_others(facts, info, shift, err);
 }
 
+const struct fact_partition *shift_doubt(const struct target_status *status)
+{
+    const struct target_spec *spec = status->spec;
+    const struct fact_partition *first = find_partition(&status->facts, 1);
+    if (spec->recovery != RECOVERY_NETBOOT || spec->netboot.layout != NETBOOT_DISK)
+        return NULL;
+    return first != NULL && first->boot_loader[0] != '\0' ? first : NULL;
+}
+
 uint32_t shift_kept(const struct target_status *status, const struct store_info *info)
 {
     uint32_t kept = 0;

@@ -28,6 +28,10 @@ uint32_t shift_first_block(const struct target_spec *spec, const struct store_in
 int shift_find(const struct target_status *status, const struct store_info *info,
                struct shift *shift, struct error *err);
 
+/* The first partition where recovery counts on a boot loader elsewhere, and this one, which a live
+ * flash erases, looks like having one; NULL: there is no such doubt. */
+const struct fact_partition *shift_doubt(const struct target_status *status);
+
 /* Which of the facts' partitions (bit n: partitions[n]) stay as they are. info may be NULL. */
 uint32_t shift_kept(const struct target_status *status, const struct store_info *info);
 

@@ -86,6 +86,10 @@ def refused(lab, bare, good, image):
           "bare" in p.stderr and "has no boot loader in front" in plan_of(p) and "layout: disk" in plan_of(p), p.stderr)
     check("what the other one keeps is said", "keeps /dev/ubda1 16.0 MiB vfat LOADER on /boot (boot loader) "
           "/dev/ubda4 4.0 MiB ext4 mine the partition table" in plan_of(p) and "erases /dev/ubda2" in plan_of(p), p.stderr)
+    check("and that the image's /etc/fstab does not fit there", plan_of(p).count("/etc/fstab names /dev/ubda1") == 2, p.stderr)
+    p = lab.fleetflash("-i", inventory(lab, [good], "auto", netboot={"layout": "disk", "disk": "virtio 0"}), "--check", image)
+    check("a boot loader that is said to be elsewhere, and seems to be here: a warning", p.returncode == 0 and
+          "/dev/ubda1 has boot.scr and is erased" in plan_of(p), p.stderr)
     p = lab.fleetflash("-i", inventory(lab, [bare], "stream"), "--yes", image)
     check("nor is it flashed", p.returncode == 1 and "has no boot loader in front" in plan_of(p) and
           bare.boot_id() == before and bare.image_version() == "old", p.stderr)

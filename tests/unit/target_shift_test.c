@@ -116,6 +116,21 @@ static void others_are_not_shifted(void **state)
     free(scene);
 }
 
+static void a_loader_that_should_be_elsewhere_is_told(void **state)
+{
+    (void)state;
+    struct scene *scene = scene_new();
+    assert_null(shift_doubt(&scene->status)); /* it is kept */
+    scene->spec.netboot.layout = NETBOOT_DISK;
+    assert_ptr_equal(shift_doubt(&scene->status), &scene->status.facts.partitions[0]);
+    scene->status.facts.partitions[0].boot_loader[0] = '\0';
+    assert_null(shift_doubt(&scene->status));
+    strcpy(scene->status.facts.partitions[0].boot_loader, "boot.scr");
+    scene->spec.recovery = RECOVERY_NONE;
+    assert_null(shift_doubt(&scene->status));
+    free(scene);
+}
+
 static void without_a_loader_it_is_refused(void **state)
 {
     (void)state;
@@ -194,6 +209,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_is_further_on_by_the_same),
         cmocka_unit_test(others_are_not_shifted),
+        cmocka_unit_test(a_loader_that_should_be_elsewhere_is_told),
         cmocka_unit_test(without_a_loader_it_is_refused),
         cmocka_unit_test(an_image_that_cannot_be_shifted_is_refused),
         cmocka_unit_test(partitions_must_be_where_the_table_says),
