@@ -38,9 +38,9 @@ bool *choice_select(const struct options *options, const struct inventory *inven
     return NULL;
 }
 
-/* What the inventory may say and this version cannot do: better told than left out in silence. */
-size_t choice_refuse_unsupported(const struct options *options, const struct inventory *inventory,
-                                 const bool *selected)
+/* The inventory's own check could not know of --mode netboot. */
+size_t choice_check_netboot(const struct options *options, const struct inventory *inventory,
+                            const bool *selected)
 {
     struct diagnostics mistakes = {0};
     for (size_t i = 0; i < inventory->target_count; i++) {

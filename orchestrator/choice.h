@@ -15,8 +15,9 @@ struct inventory *choice_load(const struct options *options);
  */
 bool *choice_select(const struct options *options, const struct inventory *inventory);
 
-/* What the inventory says of those that are meant and this version cannot do; how many times. */
-size_t choice_refuse_unsupported(const struct options *options, const struct inventory *inventory,
-                                 const bool *selected);
+/* Whether those that are meant have what being flashed by a boot loader needs; how many have not,
+ * after having said so. */
+size_t choice_check_netboot(const struct options *options, const struct inventory *inventory,
+                            const bool *selected);
 
 #endif

@@ -217,7 +217,7 @@ int command_on_inventory(const struct options *options)
         else
             list_print(inventory, selected, stdout);
         code = 0;
-    } else if (selected != NULL && choice_refuse_unsupported(options, inventory, selected) == 0) {
+    } else if (selected != NULL && choice_check_netboot(options, inventory, selected) == 0) {
         struct earlier earlier;
         struct error err;
         if (earlier_open(&earlier, options, &err) == 0)
