@@ -196,7 +196,7 @@ def make_fleet(lab, names):
     groups, keys, impatient = {}, {}, []
     for test in names:
         for name, (made, host) in TESTS[test][1].items():
-            d = lab.device(name, **{"kind": "busybox", "layout": "mbr", **made})
+            d = lab.device(name, **{"kind": "busybox", "layout": "mbr", "writers": False, **made})
             groups.setdefault(test, []).append(d)
             keys[name] = {"services": STOP[d.kind], **host}
             if IMPATIENT.items() <= host.items():

@@ -180,11 +180,11 @@ def test_held(lab, image, boot_ids):
 def main():
     require()
     with Lab() as lab:
-        lab.device("good", kind="busybox", layout="mbr", disk_size=IMAGE_SIZE)
-        lab.device("small", kind="busybox", layout="mbr")
-        lab.device("other-key", kind="busybox", layout="mbr")
-        lab.device("refused", kind="busybox", layout="mbr")
-        lab.device("nosudo", kind="systemd", layout="mbr")
+        lab.device("good", kind="busybox", layout="mbr", writers=False, disk_size=IMAGE_SIZE)
+        lab.device("small", kind="busybox", layout="mbr", writers=False)
+        lab.device("other-key", kind="busybox", layout="mbr", writers=False)
+        lab.device("refused", kind="busybox", layout="mbr", writers=False)
+        lab.device("nosudo", kind="systemd", layout="mbr", writers=False)
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", lab.dir / "wrong_key"], check=True)
         lab.boot_all()
         boot_ids = {d.name: d.boot_id() for d in lab.devices}

@@ -61,7 +61,7 @@ def main():
     require()
     with Lab() as lab:
         for name in ("canary", "one", "two"):
-            lab.device(name, kind="busybox", layout="mbr")
+            lab.device(name, kind="busybox", layout="mbr", writers=False)
         lab.boot_all()
         image = lab.image("busybox", "mbr", "new")
         boot_ids = {d.name: d.boot_id() for d in lab.devices}

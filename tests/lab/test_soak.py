@@ -109,7 +109,7 @@ def test_stopped(s, first, second, third):
 def main():
     require()
     with Lab() as lab:
-        devices = [lab.device(f"node-{n}", kind="busybox", layout="mbr") for n in (1, 2, 3)]
+        devices = [lab.device(f"node-{n}", kind="busybox", layout="mbr", writers=False) for n in (1, 2, 3)]
         lab.boot_all()
         soak = Soak(lab)
         test_dies(soak, *devices)

@@ -125,7 +125,7 @@ def main():
     require()
     with Lab() as lab:
         for name in STEPS:
-            lab.device(name, kind="busybox", layout="mbr", mem="128M" if name == "staging" else None)
+            lab.device(name, kind="busybox", layout="mbr", writers=False, mem="128M" if name == "staging" else None)
         lab.by_name = {d.name: d for d in lab.devices}
         absent = lab.by_name["absent"]
         there = [d for d in lab.devices if d is not absent]

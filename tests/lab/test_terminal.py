@@ -157,7 +157,7 @@ def ends(lab, device, image):
 def main():
     require()
     with Lab() as lab:
-        devices = [lab.device(f"node-{n}", kind="busybox", layout="mbr-boot") for n in range(1, 7)]
+        devices = [lab.device(f"node-{n}", kind="busybox", layout="mbr-boot", writers=False) for n in range(1, 7)]
         lab.boot_all()
         image = lab.image("busybox", "mbr-boot", "new")
         question(lab, devices[:2], image)
