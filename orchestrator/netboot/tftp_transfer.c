@@ -127,6 +127,17 @@ static void window_begin(struct tftp_transfer *transfer, uint64_t now)
     window_fill(transfer, now);
 }
 
+/* Where a window was sent again because nothing came, the first ACK inside it answers a block that
+ * the client had already, and the rest of the window is still on its way: to begin anew there would
+ * have that answered in the same manner, and so on. */
+static void window_go_on(struct tftp_transfer *transfer, uint64_t now)
+{
+    transfer->window_at = 0;
+    if (transfer->next <= transfer->acked)
+        transfer->next = transfer->acked + 1;
+    window_fill(transfer, now);
+}
+
 /* False: there are no options to acknowledge. */
 static bool oack_send(struct tftp_transfer *transfer)
 {
@@ -202,11 +213,16 @@ static void data_acked(struct tftp_transfer *transfer, const struct tftp_packet 
     }
     if (transfer->source->ops->release != NULL)
         transfer->source->ops->release(transfer->source, transfer->acked_bytes);
+    bool repeated = transfer->timed_out;
+    transfer->timed_out = false;
     if (transfer->acked == transfer->sent)
         rtt_note(transfer, now);
     else
         transfer->restarted = transfer->acked + 1;
-    window_begin(transfer, now);
+    if (repeated && transfer->acked < transfer->sent)
+        window_go_on(transfer, now);
+    else
+        window_begin(transfer, now);
 }
 
 static void upload_take(struct tftp_transfer *transfer, const struct tftp_packet *packet,
@@ -308,6 +324,7 @@ static void data_repeat(struct tftp_transfer *transfer, uint64_t now)
 {
     uint64_t wait = transfer->wait;
     window_begin(transfer, now);
+    transfer->timed_out = true;
     if (transfer->deadline == 0)
         return;
     transfer->wait = wait;

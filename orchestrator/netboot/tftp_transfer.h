@@ -76,6 +76,7 @@ struct tftp_transfer {
     uint64_t restarted;    /* acked + 1 when a window was last begun again after an ACK */
     uint64_t expect_until; /* one superfluous ACK may come until this block is acknowledged */
     bool starved;          /* the window waits for the source */
+    bool timed_out;        /* the window was sent again because no ACK came; none has since */
     size_t upload_size;
     uint8_t upload[TRANSFER_UPLOAD_MAX];
 };

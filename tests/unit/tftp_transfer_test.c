@@ -382,6 +382,8 @@ static void test_loss_is_cheap(void **state)
     world = world_new(20000000, &wishes, (struct wire_faults){.lose = 3});
     run(world);
     assert_in_range(world->now, 1, 5000 * MS);
+    /* 41 blocks and 10 ACKs were lost: each costs less than a window or two */
+    assert_in_range(world->transfer.repeated, 51, 300);
     world_free(world);
 }
 
