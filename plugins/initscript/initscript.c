@@ -213,9 +213,12 @@ static int stop_service(const struct ff_host *host, struct ff_target *target,
                         const struct service *service)
 {
     const struct work *work = target->policy_data;
-    char command[800];
-    snprintf(command, sizeof command, "%s stop </dev/null", service->script);
-    return host->run(target, command, (unsigned)work->timeout_ms, stopped_callback, NULL);
+    char *command;
+    if (asprintf(&command, "%s stop </dev/null", service->script) < 0)
+        return -1;
+    int asked = host->run(target, command, (unsigned)work->timeout_ms, stopped_callback, NULL);
+    free(command);
+    return asked;
 }
 
 static void stop_next(const struct ff_host *host, struct ff_target *target)
@@ -351,13 +354,17 @@ static int start_service(const struct ff_host *host, struct ff_target *target,
 {
     const struct work *work = target->policy_data;
     const char *script = service->script;
-    char command[1200];
-    int size = 0;
-    if (!service->down)
-        size = snprintf(command, sizeof command, "%s stop </dev/null >/dev/null 2>&1; ", script);
-    snprintf(command + size, sizeof command - (size_t)size, "%s start </dev/null >/dev/null 2>&1",
-             script);
-    return host->run(target, command, 2 * (unsigned)work->timeout_ms, started_callback, NULL);
+    char *command;
+    int size = service->down ? asprintf(&command, "%s start </dev/null >/dev/null 2>&1", script)
+                             : asprintf(&command,
+                                        "%s stop </dev/null >/dev/null 2>&1; %s start </dev/null "
+                                        ">/dev/null 2>&1",
+                                        script, script);
+    if (size < 0)
+        return -1;
+    int asked = host->run(target, command, 2 * (unsigned)work->timeout_ms, started_callback, NULL);
+    free(command);
+    return asked;
 }
 
 /* From the last one to the first; work->at is the one after the next. */

@@ -215,12 +215,39 @@ static void test_no_scripts(void **state)
     harness_close(&harness);
 }
 
+/* The path of a script is the device's word, and each of its quotes takes four characters. */
+static void test_path_of_quotes(void **state)
+{
+    (void)state;
+    char quotes[396], survey[450];
+    memset(quotes, '\'', sizeof quotes - 1);
+    quotes[sizeof quotes - 1] = '\0';
+    snprintf(survey, sizeof survey, "one /%s running\n", quotes);
+    const struct answer answers[] = {
+        {.expect = "set -- one", .out = survey},
+        {.expect = "' stop", .exit_status = 1},
+        {.expect = "set -- one", .exit_status = 1, .err = "gone"},
+        {.expect = "set -- one", .out = survey},
+        {.expect = "' start"},
+    };
+    harness_open(&harness, NULL);
+    SERVICES(&harness, "sysv", "stop=one");
+    harness.answers = answers;
+    harness.answer_count = sizeof answers / sizeof *answers;
+    assert_true(harness_start(&harness));
+    assert_int_equal(harness_stop(&harness), FF_VERDICT_FAIL);
+    assert_int_equal(harness_undo(&harness), FF_VERDICT_GO);
+    assert_int_equal(harness.answered, 5);
+    harness_close(&harness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stop_and_undo),   cmocka_unit_test(test_left_behind),
-        cmocka_unit_test(test_without_status),  cmocka_unit_test(test_still_running),
-        cmocka_unit_test(test_undo_in_between), cmocka_unit_test(test_no_scripts),
+        cmocka_unit_test(test_stop_and_undo),  cmocka_unit_test(test_left_behind),
+        cmocka_unit_test(test_path_of_quotes), cmocka_unit_test(test_without_status),
+        cmocka_unit_test(test_still_running),  cmocka_unit_test(test_undo_in_between),
+        cmocka_unit_test(test_no_scripts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
