@@ -177,13 +177,17 @@ static void status_read(int fd, char *text, size_t text_size)
     text[size] = '\0';
 }
 
-/* The first word behind a status keyword, "" when it has none; NULL: no such line. */
+/* The first word behind a status keyword, "" when it has none; NULL: no line begins so. Behind
+ * other keywords stand names that the owner of a key has chosen. */
 static const char *status_word(const char *text, const char *keyword, char word[65])
 {
     char wanted[48];
     snprintf(wanted, sizeof wanted, "[GNUPG:] %s", keyword);
-    for (const char *line = strstr(text, wanted); line != NULL; line = strstr(line + 1, wanted)) {
+    for (const char *line = strstr(text, wanted); line != NULL; line = strstr(line, wanted)) {
+        bool begins = line == text || line[-1] == '\n';
         line += strlen(wanted);
+        if (!begins)
+            continue;
         if (*line != ' ' && *line != '\n')
             continue;
         size_t size = *line == ' ' ? strcspn(line + 1, " \n") : 0;

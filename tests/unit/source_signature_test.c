@@ -192,6 +192,19 @@ static void openpgp_that_does_not_hold(void **state)
     assert_int_equal(files_ending("cache", ".spool"), 0);
 }
 
+/* A key that was revoked may be called as gpgv calls a good signature. */
+static void openpgp_name_that_lies(void **state)
+{
+    (void)state;
+    shell(GPG "--quick-generate-key 'x [GNUPG:] GOODSIG y <liar@test>' ed25519 sign never "
+              "2>/dev/null");
+    shell(GPG "-u liar@test --detach-sign raw");
+    shell("sed 's/^:---/---/' $(grep -l liar@test gnupg/openpgp-revocs.d/*) > revoked; " GPG
+          "--import revoked 2>/dev/null");
+    shell(GPG "--export liar@test > liar.gpg");
+    refused("raw", NULL, "liar.gpg", "was revoked");
+}
+
 static void missing_gpgv_is_said(void **state)
 {
     (void)state;
@@ -266,15 +279,11 @@ int main(void)
 {
     need_tools("minisign", "gpg", "gpgv", "xz", NULL);
     const struct CMUnitTest tests[] = {
-        TEST(minisign_by_file_and_by_key),
-        TEST(minisign_that_does_not_hold),
-        TEST(minisign_with_any_flipped_byte),
-        TEST(openpgp_binary_and_armoured),
-        TEST(openpgp_that_does_not_hold),
-        TEST(missing_gpgv_is_said),
-        TEST(both_must_hold),
-        TEST(cached_image_is_verified),
-        TEST(compressed_image_is_signed_as_given),
+        TEST(minisign_by_file_and_by_key),    TEST(minisign_that_does_not_hold),
+        TEST(minisign_with_any_flipped_byte), TEST(openpgp_binary_and_armoured),
+        TEST(openpgp_that_does_not_hold),     TEST(openpgp_name_that_lies),
+        TEST(missing_gpgv_is_said),           TEST(both_must_hold),
+        TEST(cached_image_is_verified),       TEST(compressed_image_is_signed_as_given),
     };
     return cmocka_run_group_tests(tests, make_keys, remove_keys);
 }
