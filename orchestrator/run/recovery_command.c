@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct board {
@@ -99,14 +100,25 @@ done:
     return image;
 }
 
+/* A card, a pipe: the file that is made would take its name from it. */
+static int check_output(const char *path, struct error *err)
+{
+    struct stat status;
+    if (path == NULL) {
+        error_set(err, ERROR_USAGE, "no file to write is given");
+        return error_remedy(err, "write -o FILE");
+    }
+    if (stat(path, &status) != 0 || S_ISREG(status.st_mode))
+        return 0;
+    error_set(err, ERROR_USAGE, "%s is there and no regular file", path);
+    return error_remedy(err, "name a file, and copy that one to the card");
+}
+
 static struct buffer *prepare(const struct recovery_command *command, const char *const *patterns,
                               size_t *count, struct error *err)
 {
-    if (command->output == NULL) {
-        error_set(err, ERROR_USAGE, "no file to write is given");
-        error_remedy(err, "write -o FILE");
+    if (check_output(command->output, err) != 0)
         return NULL;
-    }
     bool *selected = calloc(command->inventory->target_count + 1, sizeof *selected);
     struct buffer *script = NULL;
     if (selected == NULL)

@@ -17,6 +17,10 @@ INVENTORY = """
 defaults: {user: nobody, port: 1, retries: 0, after: {host_key: accept-once}}
 groups: {lab: {hosts: {"pi-[01:03]": {host: "127.0.0.[1:3]"}}}}
 """
+BOARDS = """
+defaults: {netboot: {server: 127.0.0.1}}
+groups: {lab: {hosts: {pi: {host: 127.0.0.2, mac: "02:00:00:00:00:01", mode: netboot, reset: {command: "true"}}}}}
+"""
 JOURNAL = pathlib.Path("state/journal.sqlite")
 
 
@@ -50,6 +54,20 @@ def output_that_cannot_be_written():
         end = run(*words, stdout=writing)
         os.close(writing)
         expect(f"{words[0]}: a reader that has enough", (end.returncode, end.stderr), (0, ""))
+
+
+def a_card_keeps_its_name():
+    pathlib.Path("boards.yaml").write_text(BOARDS, encoding="ascii")
+    os.mkfifo("card")  # a device would take root; it is no file either
+    for command in ("script", "image"):
+        end = run("recovery", command, "-i", "boards.yaml", "-o", "card")
+        expect(f"recovery {command} to what is no file", end.returncode, 2)
+        expect(f"recovery {command}: what is said", end.stderr.splitlines()[-1],
+               "fleetflash: card is there and no regular file"
+               " — name a file, and copy that one to the card")
+        expect(f"recovery {command}: it is still there", pathlib.Path("card").is_fifo(), True)
+    expect("recovery script to a file",
+           run("recovery", "script", "-i", "boards.yaml", "-o", "boot.scr").returncode, 0)
 
 
 def events_that_cannot_be_written():
@@ -98,6 +116,7 @@ with tempfile.TemporaryDirectory() as folder:
     pathlib.Path("lab.yaml").write_text(INVENTORY, encoding="ascii")
     pathlib.Path("boards.csv").write_text("02:00:00:00:00:01,10.0.0.1,17\n", encoding="ascii")
     output_that_cannot_be_written()
+    a_card_keeps_its_name()
     events_that_cannot_be_written()
     a_check_leaves_no_trace()
     who_may_read_a_report()
