@@ -293,8 +293,9 @@ void target_enter_away(struct target *target)
         return;
     }
     if (target->status.spec->reach == REACH_NONE) {
-        snprintf(target->status.proof, sizeof target->status.proof,
-                 "none (reach: none): written and read back whole, told to reboot");
+        snprintf(target->status.proof, sizeof target->status.proof, "none (reach: none): %s",
+                 target_is_netboot(target) ? "reset, and written and read back by its boot loader"
+                                           : "written and read back whole, told to reboot");
         target_set_step(target, STEP_WELCOME);
         return;
     }

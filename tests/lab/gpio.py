@@ -52,15 +52,17 @@ def kernel():
     return cache.made(cache.cache_dir() / "bootstrap" / f"gpio-{key}" / "linux", build)
 
 
-def run_there(script, *arguments, out, timeout=300):
+def run_there(script, *arguments, out, timeout=300, memory="192M", network=None, tap=None):
     """Boots the machine with a script as its first process, which ends it by switching it off. The script
-    writes to out, and to out.errors what should not be; the machine's own words go beside it. Returns out's
-    text."""
-    words = ["mem=192M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "quiet", f"init={script}",
-             "--", *map(str, arguments)]
+    writes to out, and to out.errors what should not be; the machine's own words go beside it. With a lab's network
+    it has eth0 there, at the other end of the tap. Returns out's text."""
+    words = [f"mem={memory}", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "quiet", f"init={script}",
+             *([f"eth0=tuntap,{tap}"] if tap else []), "--", *map(str, arguments)]
+    argv = [kernel(), *words]
     with open(f"{out}.console", "wb") as console:
-        process = subprocess.Popen([kernel(), *words], stdin=subprocess.DEVNULL, stdout=console, stderr=console,
-                                   start_new_session=True, env={"TMPDIR": "/dev/shm", "HOME": str(pathlib.Path(out).parent)})
+        process = subprocess.Popen(network.enter(argv) if network else argv, stdin=subprocess.DEVNULL, stdout=console,
+                                   stderr=console, start_new_session=True,
+                                   env={"TMPDIR": "/dev/shm", "HOME": str(pathlib.Path(out).parent)})
         try:
             process.wait(timeout)
         finally:

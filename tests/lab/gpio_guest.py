@@ -4,15 +4,19 @@
 from the simulator's side, and prints what it saw as JSON, one object a line. The arguments: the program,
 an inventory, and where to print."""
 
+import contextlib
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
 import time
+import traceback
 
-PROGRAM, INVENTORY, OUT = sys.argv[1:4]
+sys.dont_write_bytecode = True
+
 CONFIG = pathlib.Path("/sys/kernel/config/gpio-sim/lab")
 
 
@@ -58,38 +62,59 @@ def watch(process, line, interrupt_at=None):
         time.sleep(0.002)
 
 
-def reset(name, line, **kw):
-    process = subprocess.Popen([PROGRAM, "reset", "-i", INVENTORY, "--state-dir", "/run/state", name],
-                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    levels = watch(process, line, **kw)
+def line_info():
+    """Who holds lines, how many are outputs, and which of the first chip's, as everybody on the machine sees it."""
     info = subprocess.run(["gpioinfo"], capture_output=True, text=True).stdout
-    return {"name": name, "code": process.returncode, "stderr": process.stderr.read(), "levels": levels,
-            "held": "fleetflash" in info, "outputs": info.count("output")}
+    first = info.split("gpiochip1")[0]
+    return {"held": "fleetflash" in info, "outputs": info.count("output"),
+            "output_lines": [int(n) for n in re.findall(r"^\s*line\s+(\d+):.*\boutput\b", first, re.M)]}
 
 
-def main():
-    os.environ.update(PATH="/usr/sbin:/usr/bin:/sbin:/bin", HOME="/root")
-    for kind, where in (("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/run")):
-        mount(kind, where)
-    up, down = make_chips()
-    with open(OUT, "w", buffering=1) as out:
-        def tell(**kw):
-            print(json.dumps(kw), file=out)
+@contextlib.contextmanager
+def taken(number):
+    """Somebody else holds a line of the first chip."""
+    with subprocess.Popen(["gpioset", "--mode=signal", "gpiochip0", f"{number}=1"]) as holder:
+        while "gpioset" not in subprocess.run(["gpioinfo"], capture_output=True, text=True).stdout:
+            time.sleep(0.05)
+        yield
+        holder.terminate()
+
+
+def be_init(main, out):
+    """Runs main(tell) as a machine's first process, and switches it off; tell(key=value, …) prints a line to out."""
+    os.dup2(os.open(f"{out}.errors", os.O_WRONLY | os.O_CREAT, 0o644), 2)
+    try:
+        os.environ.update(PATH="/usr/sbin:/usr/bin:/sbin:/bin", HOME="/root")
+        for kind, where in (("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/run")):
+            mount(kind, where)
+        with open(out, "w", buffering=1) as stream:
+            main(lambda **kw: print(json.dumps(kw), file=stream))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os.sync()
+        subprocess.run(["poweroff", "-f"], stderr=subprocess.DEVNULL)
+
+
+def main(program, inventory, out):
+    def reset(name, line, **kw):
+        process = subprocess.Popen([program, "reset", "-i", inventory, "--state-dir", "/run/state", name],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        levels = watch(process, line, **kw)
+        return {"name": name, "code": process.returncode, "stderr": process.stderr.read(), "levels": levels, **line_info()}
+
+    def look(tell):
+        up, down = make_chips()
         tell(**reset("low", up / "sim_gpio3"))
         tell(**reset("high", down / "sim_gpio4"))
         tell(**reset("long", up / "sim_gpio5", interrupt_at=0))
         for wrong in ("no-chip", "no-line", "no-name"):
             tell(**reset(wrong, up / "sim_gpio3"))
-        with subprocess.Popen(["gpioset", "--mode=signal", "gpiochip0", "3=1"]) as holder:
-            while "gpioset" not in subprocess.run(["gpioinfo"], capture_output=True, text=True).stdout:
-                time.sleep(0.05)
+        with taken(3):
             tell(**reset("low", up / "sim_gpio3"))
-            holder.terminate()
+
+    be_init(look, out)
 
 
-os.dup2(os.open(f"{OUT}.errors", os.O_WRONLY | os.O_CREAT, 0o644), 2)
-try:
-    main()
-finally:
-    os.sync()
-    subprocess.run(["poweroff", "-f"], stderr=subprocess.DEVNULL)
+if __name__ == "__main__":
+    main(*sys.argv[1:4])

@@ -3,7 +3,7 @@
 """Boards with nothing on their disks are flashed by their boot loaders: real U-Boots fetch the image from
 the program's TFTP server, write it, report, and boot a Linux kernel from the disk they wrote. One has its address
 by DHCP, one loses packets, one has a U-Boot that can do more. A board whose live flash is cut off in the middle is
-mended in that way."""
+mended in that way. One is reset through a GPIO line by the run that flashes it."""
 
 import json
 import os
@@ -16,9 +16,11 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
+import gpio
 import loader
 import netboard
 import tftp
+import wired
 from check import check, outcomes
 from lab import Lab, require
 
@@ -143,6 +145,15 @@ def escalate(lab, d, packed):
     check(f"{d.name} runs the new image", d.image_version() == "new", d.loader_text()[-2000:])
 
 
+def flash_by_line(lab, packed):
+    """Begins to flash boards that are reset through GPIO lines. The real one is off until its line has pulsed."""
+    board = lab.device("wired", kind="netboard")
+    others = wired.Wired(lab, board, packed)
+    prepare(lab, [board], others.good)
+    others.start()
+    return others
+
+
 def able_firmware():
     """The path of a U-Boot that can do more than the distribution's build, or None; and why there is none."""
     try:
@@ -154,7 +165,7 @@ def able_firmware():
 
 def main():
     require()
-    if reason := netboard.missing():
+    if reason := netboard.missing() or gpio.missing():
         print(f"SKIP: {reason}")
         sys.exit(77)
     firmware, lacking = able_firmware()
@@ -165,7 +176,11 @@ def main():
         flash_all(lab, boards, image, packed, able=firmware is not None)
         for d in boards:
             d.power_cut()
+        # Both wait more than they work.
+        others = flash_by_line(lab, packed)
         escalate(lab, lab.device("live", kind="netboard", version="old"), packed)
+        others.join()
+        others.judge()
     if lacking:
         print(f"SKIP: all is well with the distribution's U-Boot; another one was not tried: {lacking}")
         sys.exit(77)
