@@ -52,8 +52,12 @@ static int run_with(const struct options *options, const struct earlier *earlier
     bool resume = options->command == COMMAND_RESUME;
     bool again = resume || options->command == COMMAND_RETRY;
     struct watchers watchers;
+    struct error err;
     bool check = options->command == COMMAND_CHECK; /* writes nothing, into the journal neither */
-    watchers_open(&watchers, options, loop, check ? NULL : earlier->journal);
+    if (watchers_open(&watchers, options, loop, check ? NULL : earlier->journal, &err) != 0) {
+        watchers_close(&watchers);
+        return complain(&err);
+    }
     struct run_config config = {
         .loop = loop,
         .inventory = inventory,
@@ -84,7 +88,6 @@ static int run_with(const struct options *options, const struct earlier *earlier
         .observers = watchers.list,
         .reports = reports,
     };
-    struct error err;
     struct run *run = run_new(&config, &err);
     int code = 0;
     if (run != NULL) {

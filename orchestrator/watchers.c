@@ -30,11 +30,26 @@ static void keep_event(const char *run, const char *target, const char *event, c
     journal_note_event(arg, run, target, event, object);
 }
 
-void watchers_open(struct watchers *watchers, const struct options *options, uv_loop_t *loop,
-                   struct journal *journal)
+static void watch(struct watchers *watchers, size_t *count, struct run_observer observer)
 {
-    size_t count = 0;
-    memset(watchers, 0, sizeof *watchers);
+    watchers->observers[*count] = observer;
+    watchers->list[*count] = &watchers->observers[*count];
+    (*count)++;
+}
+
+static bool open_events(struct events **events, const struct events_options *options,
+                        struct watchers *watchers, size_t *count)
+{
+    *events = events_new(options);
+    if (*events != NULL)
+        watch(watchers, count, events_observer(*events));
+    return *events != NULL;
+}
+
+/* What people see. */
+static bool open_shown(struct watchers *watchers, const struct options *options, uv_loop_t *loop,
+                       size_t *count)
+{
     if (terminal_is_possible(STDERR_FILENO) && options->verbosity >= 0) {
         struct screen_options screen = {.loop = loop,
                                         .fd = STDERR_FILENO,
@@ -43,29 +58,32 @@ void watchers_open(struct watchers *watchers, const struct options *options, uv_
                                         .command = screen_command,
                                         .arg = watchers};
         watchers->screen = screen_new(&screen);
-        watchers->observers[count] = screen_observer(watchers->screen);
-    } else {
-        /* -q says nothing when all goes well */
-        struct plain_options plain = {
-            .fd = STDERR_FILENO, .verbosity = options->verbosity < 0 ? -2 : options->verbosity};
-        watchers->plain = plain_new(&plain);
-        watchers->observers[count] = plain_observer(watchers->plain);
+        if (watchers->screen != NULL)
+            watch(watchers, count, screen_observer(watchers->screen));
+        return watchers->screen != NULL;
     }
-    watchers->list[count] = &watchers->observers[count];
-    count++;
-    if (options->json) {
-        struct events_options events = {.fd = STDOUT_FILENO, .verbosity = options->verbosity};
-        watchers->events = events_new(&events);
-        watchers->observers[count] = events_observer(watchers->events);
-        watchers->list[count] = &watchers->observers[count];
-        count++;
-    }
-    if (journal != NULL) {
-        struct events_options events = {.keep = keep_event, .arg = journal};
-        watchers->kept = events_new(&events);
-        watchers->observers[count] = events_observer(watchers->kept);
-        watchers->list[count] = &watchers->observers[count];
-    }
+    /* -q says nothing when all goes well */
+    struct plain_options plain = {.fd = STDERR_FILENO,
+                                  .verbosity = options->verbosity < 0 ? -2 : options->verbosity};
+    watchers->plain = plain_new(&plain);
+    if (watchers->plain != NULL)
+        watch(watchers, count, plain_observer(watchers->plain));
+    return watchers->plain != NULL;
+}
+
+int watchers_open(struct watchers *watchers, const struct options *options, uv_loop_t *loop,
+                  struct journal *journal, struct error *err)
+{
+    size_t count = 0;
+    const struct events_options told = {.fd = STDOUT_FILENO, .verbosity = options->verbosity};
+    const struct events_options kept = {.keep = keep_event, .arg = journal};
+    memset(watchers, 0, sizeof *watchers);
+    if (open_shown(watchers, options, loop, &count) &&
+        (!options->json || open_events(&watchers->events, &told, watchers, &count)) &&
+        (journal == NULL || open_events(&watchers->kept, &kept, watchers, &count)))
+        return 0;
+    error_set(err, ERROR_IO, "memory or threads are short: nothing could be told of the run");
+    return error_remedy(err, "end other programs, or raise the limits (ulimit -a)");
 }
 
 void watchers_close(struct watchers *watchers)

@@ -17,9 +17,10 @@ struct watchers {
     const struct run_observer *list[4]; /* ends with NULL */
 };
 
-/* journal: NULL where nothing is recorded. */
-void watchers_open(struct watchers *watchers, const struct options *options, uv_loop_t *loop,
-                   struct journal *journal);
+/* journal: NULL where nothing is recorded. 0, or -1 with err when memory or threads are short;
+ * watchers_close in both cases. */
+int watchers_open(struct watchers *watchers, const struct options *options, uv_loop_t *loop,
+                  struct journal *journal, struct error *err);
 
 /* Waits until all is written. */
 void watchers_close(struct watchers *watchers);

@@ -364,6 +364,19 @@ static int journal_prepare(struct journal *journal, struct error *err)
     return found < 0 ? -1 : 0;
 }
 
+static void async_closed_callback(uv_handle_t *handle)
+{
+    struct journal *journal = handle->data;
+    for (struct journal_write *write = journal->written; write != NULL;) {
+        struct journal_write *next = write->next;
+        write_free(write);
+        write = next;
+    }
+    uv_mutex_destroy(&journal->lock);
+    uv_cond_destroy(&journal->wake);
+    free(journal);
+}
+
 struct journal *journal_open(uv_loop_t *loop, const char *state_dir, struct error *err)
 {
     struct journal *journal = calloc(1, sizeof *journal);
@@ -391,21 +404,13 @@ struct journal *journal_open(uv_loop_t *loop, const char *state_dir, struct erro
     uv_async_init(loop, &journal->async, written_callback);
     uv_unref((uv_handle_t *)&journal->async);
     journal->async.data = journal;
-    uv_thread_create(&journal->thread, journal_thread, journal);
-    return journal;
-}
-
-static void async_closed_callback(uv_handle_t *handle)
-{
-    struct journal *journal = handle->data;
-    for (struct journal_write *write = journal->written; write != NULL;) {
-        struct journal_write *next = write->next;
-        write_free(write);
-        write = next;
-    }
-    uv_mutex_destroy(&journal->lock);
-    uv_cond_destroy(&journal->wake);
-    free(journal);
+    if (uv_thread_create(&journal->thread, journal_thread, journal) == 0)
+        return journal;
+    error_set(err, ERROR_IO, "the journal %s: no thread can be started for it", journal->path);
+    error_remedy(err, "end other programs, or raise the limits (ulimit -a)");
+    sqlite3_close(journal->db);
+    uv_close((uv_handle_t *)&journal->async, async_closed_callback);
+    return NULL;
 }
 
 void journal_close(struct journal *journal)

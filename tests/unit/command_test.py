@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program as a whole, without a device: what it leaves behind, and what it says at its end.
 
-command_test.py PROGRAM
+command_test.py PROGRAM [LIBRARY]
+
+The LIBRARY takes a thread away (no_thread.c); it cannot be had beside sanitizers.
 """
 
 import os
@@ -13,6 +15,7 @@ import sys
 import tempfile
 
 program = pathlib.Path(sys.argv[1]).resolve()
+library = pathlib.Path(sys.argv[2]).resolve() if len(sys.argv) > 2 else None
 INVENTORY = """
 defaults: {user: nobody, port: 1, retries: 0, after: {host_key: accept-once}}
 groups: {lab: {hosts: {"pi-[01:03]": {host: "127.0.0.[1:3]"}}}}
@@ -70,6 +73,15 @@ def a_card_keeps_its_name():
            run("recovery", "script", "-i", "boards.yaml", "-o", "boot.scr").returncode, 0)
 
 
+def a_machine_without_threads():
+    # The journal's, that of the lines on standard error, and that of the events.
+    for number in range(3):
+        end = check("--json", env={**os.environ, "LD_PRELOAD": str(library),
+                                   "NO_THREAD": str(number)})
+        expect(f"thread {number} is missing", end.returncode, 2)
+        expect(f"thread {number} is missing: is said", "thread" in end.stderr, True)
+
+
 def events_that_cannot_be_written():
     with open("/dev/full", "w", encoding="ascii") as full:
         end = check("--json", stdout=full)
@@ -121,3 +133,5 @@ with tempfile.TemporaryDirectory() as folder:
     a_check_leaves_no_trace()
     who_may_read_a_report()
     a_clock_that_was_set_back()
+    if library is not None:
+        a_machine_without_threads()
