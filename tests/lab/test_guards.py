@@ -207,7 +207,7 @@ def main():
         for name in (device for test in names for device in TESTS[test][1]):
             systemd = name == "nomount"
             lab.device(name, kind="systemd" if systemd else "busybox", user="pi" if systemd else "root",
-                       layout="mbr-boot" if name in TESTS["policies"][1] else "mbr", writers=name != "busy",
+                       layout="mbr-boot" if name in TESTS["policies"][1] else "mbr", writers=False,
                        append="ff.agent=die-at=fencing" if name == "gone" else "")
         lab.boot_all()
         lab.by_name = {d.name: d for d in lab.devices}

@@ -71,7 +71,7 @@ def main():
     require()
     with Lab() as lab:
         for n in range(2):
-            lab.device(f"node-{n + 1}", kind="busybox", layout="mbr-boot", mem="128M")
+            lab.device(f"node-{n + 1}", kind="busybox", layout="mbr-boot", mem="128M", writers=False)
         lab.boot_all()
         nights = Nights(lab)
         first = nights.run("first night", "new", "old")
