@@ -92,7 +92,7 @@ struct target_status {
     unsigned index; /* in the inventory */
     unsigned wave;
 
-    bool started; /* its turn has come at least once */
+    bool started; /* its turn, or that of its probe, has come; not while it waits for the other */
     bool reached; /* it was logged in to at least once */
     enum target_state state;
     enum target_outcome outcome;

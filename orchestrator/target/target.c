@@ -78,6 +78,7 @@ static void target_released(struct target *target)
     target->has_agent = false;
     target->undo_part = UNDO_AGENT;
     target->phase = PHASE_IDLE;
+    target->status.started = false;
     target_set_step(target, STEP_IDLE);
     if (target->go)
         target_begin(target);
