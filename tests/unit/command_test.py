@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 
+os.environ["LC_ALL"] = "C.UTF-8"
 program = pathlib.Path(sys.argv[1]).resolve()
 library = pathlib.Path(sys.argv[2]).resolve() if len(sys.argv) > 2 else None
 INVENTORY = """
@@ -82,6 +83,14 @@ def a_machine_without_threads():
         expect(f"thread {number} is missing: is said", "thread" in end.stderr, True)
 
 
+def what_a_command_says():
+    pathlib.Path("rude.yaml").write_text(BOARDS.replace('"true"', '"printf \'\\\\033[2Jno\' >&2; false"'),
+                                         encoding="ascii")
+    end = run("reset", "-i", "rude.yaml", "--state-dir", "state", "pi")
+    expect("the terminal is left alone", "\x1b" in end.stderr, False)
+    expect("what the reset command says", "\\x1b[2Jno" in end.stderr, True)
+
+
 def events_that_cannot_be_written():
     with open("/dev/full", "w", encoding="ascii") as full:
         end = check("--json", stdout=full)
@@ -129,6 +138,7 @@ with tempfile.TemporaryDirectory() as folder:
     pathlib.Path("boards.csv").write_text("02:00:00:00:00:01,10.0.0.1,17\n", encoding="ascii")
     output_that_cannot_be_written()
     a_card_keeps_its_name()
+    what_a_command_says()
     events_that_cannot_be_written()
     a_check_leaves_no_trace()
     who_may_read_a_report()
