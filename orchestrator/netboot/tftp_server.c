@@ -12,6 +12,7 @@
 #define TRANSFERS_DEFAULT  1024u
 #define GUEST_DEFAULT      4u
 #define GIVE_UP_DEFAULT    30000u
+#define REFUSED_TOLD       32u /* of each guest: anybody can ask, as fast as he likes */
 
 static const struct error error_dismissed = {ERROR_CANCELLED, "this transfer is over", ""};
 
@@ -66,8 +67,12 @@ static void asking_refuse(const struct asking *asking, enum tftp_code code, cons
     uv_buf_t buf = uv_buf_init((char *)packet, (unsigned)size);
     uv_udp_try_send(&asking->server->socket, &buf, 1, asking->from);
     struct tftp_guest *guest = asking->guest;
-    if (guest != NULL && guest->events->refused != NULL)
-        guest->events->refused(guest, asking->address, asking->request.name, text, guest->arg);
+    if (guest == NULL || guest->events->refused == NULL || guest->refused == REFUSED_TOLD)
+        return;
+    char more[TFTP_TEXT_MAX + 40];
+    snprintf(more, sizeof more, "%s%s", text,
+             ++guest->refused == REFUSED_TOLD ? "; no more refusals are told" : "");
+    guest->events->refused(guest, asking->address, asking->request.name, more, guest->arg);
 }
 
 static struct tftp_guest *guest_find(struct tftp_server *server, const char *mac)

@@ -17,6 +17,7 @@ struct tftp_guest {
     char mac[MAC_TEXT_SIZE];
     bool bound;                      /* peer is known */
     bool asked;                      /* … and has asked */
+    unsigned refused;                /* refusals that were told of */
     struct sockaddr_storage address; /* the port does not matter */
     struct netboot_files *files;
     const struct tftp_guest_events *events;

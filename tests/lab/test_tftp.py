@@ -8,6 +8,7 @@ import itertools
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -101,7 +102,6 @@ def test_options(bench, image, directory):
 
 def test_refusals(bench, image, directory):
     with tftp.Server(bench.net, image, directory, "--address", SERVER, "--mac", MAC, "--size", str(SMALL), "--script", "echo hello\n") as server:
-        bench.net.ip("addr", "add", "10.77.0.77/24", "dev", "br0")
         check("a file in memory", bench.curl(server, f"{MAC}/boot.scr") == b"echo hello\n")
         for what, name in (("another MAC", "dc:a6:32:01:02:04/rpi_image_part_0"), ("no MAC", "rpi_image_part_0"), ("up and out", "../../etc/passwd"),
                            ("up and out behind the MAC", f"{MAC}/../../etc/passwd"), ("a part that there is not", f"{MAC}/rpi_image_part_999")):
@@ -136,6 +136,20 @@ def test_refusals(bench, image, directory):
         check("a wildcard: said", other.returncode == 1 and "not one address" in other.stderr, other.stderr)
         port = bench.client(["setpriv", "--reuid", "65534", "--clear-groups", tftp.SERVER, "--address", SERVER, "--port", "69", image])
         check("no right to bind 69: said", port.returncode == 1 and "CAP_NET_BIND_SERVICE" in port.stderr, port.stderr)
+
+
+def test_many_refusals(bench, image, directory):
+    """Somebody who asks and asks does not fill the log."""
+    with tftp.Server(bench.net, image, directory, "--address", SERVER, "--mac", MAC, "--expect", SERVER) as server:
+        with bench.net.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.bind(("10.77.0.77", 0))
+            s.settimeout(10)
+            for _ in range(100):
+                s.sendto(f"\0\1{MAC}/boot.scr\0octet\0".encode(), (SERVER, server.port))
+                assert s.recv(100)[:4] == b"\0\5\0\2"
+        check("a hundred refusals are answered", True)
+        check("the first ones are told", server.count("refused", 32))
+        check("the last of them says so", "no more" in server.of("refused")[-1]["why"] and "no more" not in server.of("refused")[-2]["why"])
 
 
 def test_long(bench, image, directory):
@@ -226,9 +240,10 @@ def main():
     net = network.Network(remove=directory)
     try:
         bench = Bench(net, directory)
+        net.ip("addr", "add", "10.77.0.77/24", "dev", "br0")
         image = directory / "image"
         tftp.make_image(image, PART + SMALL + 512)
-        for test in (test_refusals, test_options, test_long, test_many, test_boards):
+        for test in (test_refusals, test_many_refusals, test_options, test_long, test_many, test_boards):
             if not sys.argv[1:] or test.__name__ in sys.argv[1:]:
                 test(bench, image, directory)
                 for left in directory.glob("out*"):
