@@ -36,10 +36,11 @@ struct run {
     uv_timer_t soak;
     size_t soak_unrecorded, soak_next, soak_under_way, soak_checked; /* targets looked at again */
     bool soak_filling;
-    uv_timer_t window;  /* until the wave's window opens */
-    uv_timer_t pause;   /* keeps the loop alive while the user pauses */
-    bool window_waits;  /* the user was told */
-    bool window_closed; /* before everybody's turn came: exit 1 */
+    uv_timer_t window;    /* until the wave's window opens */
+    uv_timer_t pause;     /* keeps the loop alive while the user pauses */
+    bool window_waits;    /* the user was told */
+    bool window_was_open; /* the present wave's, when it was last looked at or before */
+    bool window_closed;   /* before everybody's turn came: exit 1 */
     unsigned wave;
     size_t done;
     size_t left_alone; /* in no wave of the rollout */

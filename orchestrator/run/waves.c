@@ -226,10 +226,11 @@ static bool wave_may_start(struct run *run)
         return true;
     const struct wave_spec *wave = &inventory->waves[run->wave];
     enum window_state state = window_now(wave, time(NULL), &minutes);
-    bool begun = wave_count(run).open < wave_count(run).targets || wave_count(run).going > 0;
+    run->window_was_open |= state == WINDOW_OPEN;
     if (state == WINDOW_OPEN)
         return true;
-    if (state == WINDOW_OPENS_LATER && !begun) {
+    /* A device that was found dead before does not count: the others wait all the same. */
+    if (state == WINDOW_OPENS_LATER && !run->window_was_open) {
         window_wait(run, wave, minutes);
         return false;
     }
@@ -260,7 +261,7 @@ static void waves_step(struct run *run)
         if (!passage_try(run))
             return;
         run->wave++; /* all of its targets have an outcome, also when its window has closed */
-        run->window_waits = false;
+        run->window_waits = run->window_was_open = false;
         if (run->wave < run->view.wave_count && wave_count(run).open > 0)
             RUN_TELL(run, wave_started, run->wave, (*o_)->arg);
     }

@@ -7,9 +7,13 @@ command_test.py PROGRAM [LIBRARY]
 The LIBRARY takes a thread away (no_thread.c); it cannot be had beside sanitizers.
 """
 
+import datetime
 import os
 import pathlib
+import signal
+import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -83,6 +87,35 @@ def a_machine_without_threads():
         expect(f"thread {number} is missing: is said", "thread" in end.stderr, True)
 
 
+def a_dead_device_before_the_window():
+    """One is refused at once, one says nothing: that one waits until the window opens."""
+    mute = socket.create_server(("127.0.0.1", 0))
+    opens = datetime.datetime.now() + datetime.timedelta(minutes=5)
+    closes = opens + datetime.timedelta(hours=1)
+    hosts = f"{{gone: {{host: 127.0.0.1, port: 1}}, mute: {{host: 127.0.0.1, port: {mute.getsockname()[1]}}}}}"
+    pathlib.Path("night.yaml").write_text(
+        "defaults: {retries: 0, connect_timeout: 60s, after: {host_key: accept-once}}\n"
+        f"rollout: {{waves: [{{groups: [lab], window: '{opens:%H:%M}-{closes:%H:%M}'}}]}}\n"
+        f"groups: {{lab: {{hosts: {hosts}}}}}\n", encoding="ascii")
+    table = bytes(446) + struct.pack("<4x B 3x 2I", 0x83, 64, 1024) + bytes(48) + b"\x55\xaa"
+    pathlib.Path("disk.img").write_bytes(table + b"x" * ((1 << 20) - len(table)))
+    process = subprocess.Popen([program, "-i", "night.yaml", "--yes", "--state-dir", "state",
+                                "--cache-dir", "cache", "disk.img"], stderr=subprocess.PIPE,
+                               stdin=subprocess.DEVNULL, text=True)
+    told = ""
+    while "gone: failed" not in told or "for its window" not in told:
+        line = process.stderr.readline()
+        if line == "":
+            break
+        told += line
+    process.send_signal(signal.SIGINT)
+    told += process.communicate(timeout=60)[1]
+    mute.close()
+    expect("a dead device before the window", ("waits for its window" in told, "is closed" in told),
+           (True, False))
+    expect("and ^C while it is waited for", process.returncode, 130)
+
+
 def what_a_command_says():
     pathlib.Path("rude.yaml").write_text(BOARDS.replace('"true"', '"printf \'\\\\033[2Jno\' >&2; false"'),
                                          encoding="ascii")
@@ -139,6 +172,7 @@ with tempfile.TemporaryDirectory() as folder:
     output_that_cannot_be_written()
     a_card_keeps_its_name()
     what_a_command_says()
+    a_dead_device_before_the_window()
     events_that_cannot_be_written()
     a_check_leaves_no_trace()
     who_may_read_a_report()
