@@ -99,7 +99,7 @@ def a_dead_device_before_the_window():
         f"groups: {{lab: {{hosts: {hosts}}}}}\n", encoding="ascii")
     table = bytes(446) + struct.pack("<4x B 3x 2I", 0x83, 64, 1024) + bytes(48) + b"\x55\xaa"
     pathlib.Path("disk.img").write_bytes(table + b"x" * ((1 << 20) - len(table)))
-    process = subprocess.Popen([program, "-i", "night.yaml", "--yes", "--state-dir", "state",
+    process = subprocess.Popen([program, "-i", "night.yaml", "--yes", "--state-dir", "night",
                                 "--cache-dir", "cache", "disk.img"], stderr=subprocess.PIPE,
                                stdin=subprocess.DEVNULL, text=True)
     told = ""
