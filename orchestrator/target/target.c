@@ -75,7 +75,7 @@ static void target_begin(struct target *target)
 static void target_released(struct target *target)
 {
     target->releasing = target->undoing = target->undo_connected = false;
-    target->has_agent = false;
+    target->has_agent = target->fence_asked = false;
     target->undo_part = UNDO_AGENT;
     target->phase = PHASE_IDLE;
     target->status.started = false;
@@ -251,6 +251,11 @@ void target_abandon(struct target *target)
                   "interrupted after the image was written, before the new "
                   "system was seen");
         error_remedy(&err, "fleetflash --resume waits for it and checks it");
+    } else if (target->fence_asked || target->phase >= PHASE_FENCING) {
+        target->status.damage = DAMAGE_REBOOTED;
+        error_set(&err, ERROR_CANCELLED,
+                  "interrupted behind the fence; its agent takes that down or reboots the old "
+                  "system, untouched");
     } else {
         error_set(&err, ERROR_CANCELLED, "interrupted");
     }

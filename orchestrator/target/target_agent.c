@@ -71,7 +71,8 @@ static void deploy_callback_done(const struct deploy_result *result, const struc
     target->count.bytes_sent += result->uploaded;
     target->status.bytes_sent = target->count.bytes_sent;
     target->has_agent = true;
-    target->agent_probed = false;
+    target->agent_probed = target->fence_asked = false;
+    target->phase = PHASE_IDLE;
     if (!target->write_sent) /* it may have been rebooted between two tries */
         snprintf(target->status.boot_id_before, sizeof target->status.boot_id_before, "%s",
                  result->boot_id);
@@ -464,6 +465,7 @@ void target_enter_fence(struct target *target)
         return;
     if (target->is_local)
         target_local_commit(target);
+    target->fence_asked = true;
     agent_session_request(target->session, FRAME_FENCE);
 }
 

@@ -92,12 +92,14 @@ struct target {
     struct policy_target policy_target;
     bool policy_done, policy_can_undo;
     bool policy_unheard; /* a command of it could not be brought to its end */
+    bool fence_asked;    /* of the present agent */
     bool undoing;        /* the failure is settled: error and outcome stand */
     enum target_outcome final_outcome;
     enum undo_part undo_part;
     bool undo_connected, undo_connecting; /* tried once; just now */
     bool undo_paused, undo_pausing;       /* before the agent is attached to again */
-    struct link_run *undo_run;            /* what was left on the device, or the folder's removal */
+    bool undo_unsure;          /* nobody who could say it knows what became of the old system */
+    struct link_run *undo_run; /* what was left on the device, or the folder's removal */
 
     struct device_record flashed_with; /* with if_used: keep; image_id "": nothing known */
     bool looked;                       /* whether it may stay was asked for the plan: it may not */

@@ -5,7 +5,8 @@
  * done is left out; the outcome stands already.
  *
  * - AGENT: ABORT; goes on by FAIL (what became of the old system), a lost stream, the timer
- * - RETURN: waits for the old system; another boot id, the timer
+ * - RETURN: waits for the old system, where the agent reboots it or nobody knows whether it does:
+ *   another boot id, or the same without an agent; the timer
  * - SERVICES: the policy's undo; its verdict (the policy has a deadline of its own)
  * - LEFT, in a resumed run: what the killed run's policies left on the device; its end, the timer
  * - FOLDER: rm; its end, the timer
@@ -30,6 +31,8 @@
 #define ATTACH_PAUSE        1000u /* for the stream before this one to have ended on the device */
 #define RETURN_RETRY        2000u
 #define RETURN_CONNECT      10000u /* of one try; a booting sshd may accept and say nothing */
+#define LONELY_FENCED       60000u /* after which an agent gives up its fence: helpers/agent/loop.c */
+#define AGENT_THERE         "an agent is there"
 
 static void undo_enter(struct target *target, enum undo_part part);
 
@@ -46,16 +49,39 @@ static bool undo_connects(struct target *target)
     return true;
 }
 
+static bool may_be_fenced(const struct target *target)
+{
+    return (target->fence_asked || target->phase >= PHASE_FENCING) &&
+           target->phase != PHASE_FAILED && !target->is_local;
+}
+
+/* Nobody answers. An agent behind its fence takes that down by itself after a while, or reboots the
+ * old system: what it did is seen afterwards. */
+static void undo_unanswered(struct target *target)
+{
+    if (!may_be_fenced(target)) {
+        undo_enter(target, UNDO_SERVICES);
+        return;
+    }
+    target_log(target, LOG_WARNING, "its agent may have its fence up and does not answer");
+    target->undo_unsure = true;
+    target->status.damage = DAMAGE_REBOOTED; /* unless the same boot is seen again */
+    target->has_agent = false;
+    target->reboot_deadline =
+        uv_now(target->env->loop) + LONELY_FENCED + target->status.spec->reboot_timeout;
+    undo_enter(target, UNDO_RETURN);
+}
+
 static void undo_agent(struct target *target)
 {
-    bool fenced = target->phase >= PHASE_FENCING;
+    bool fenced = may_be_fenced(target);
     if (target->deploy != NULL) { /* deploy_callback_done enters this part again */
         target_timer_start(target, DEPLOY_STOP_TIMEOUT);
         deploy_stop(target->deploy);
         return;
     }
     if (!target->has_agent || target->phase == PHASE_FAILED) {
-        undo_enter(target, UNDO_SERVICES);
+        undo_unanswered(target);
         return;
     }
     if (target->session == NULL) {
@@ -63,7 +89,7 @@ static void undo_agent(struct target *target)
         if ((fenced || target->policy != NULL || target->cut_count > 0) && undo_connects(target))
             return;
         if (target->link == NULL && !(fenced && target->lifeline_proven)) {
-            undo_enter(target, UNDO_SERVICES);
+            undo_unanswered(target);
             return;
         }
         if (target->link != NULL && !target->undo_paused) { /* see target_enter_lifeline */
@@ -90,8 +116,11 @@ static void return_again(struct target *target)
         return;
     }
     error_set(&target->status.error, why.cls,
-              "%.300s; the old system, rebooted untouched, did not come back within %us", why.text,
-              (unsigned)(target->status.spec->reboot_timeout / 1000));
+              "%.300s; the old system, %s, did not come back within %us", why.text,
+              target->undo_unsure ? "fenced or rebooted untouched" : "rebooted untouched",
+              (unsigned)((target->status.spec->reboot_timeout +
+                          (target->undo_unsure ? LONELY_FENCED : 0)) /
+                         1000));
     error_remedy(&target->status.error, "look at the device's console");
     target->undo_connected = true;
     undo_enter(target, UNDO_SERVICES); /* a policy may have stopped things elsewhere */
@@ -101,13 +130,22 @@ static void boot_id_callback(const struct link_run_result *result, void *arg)
 {
     struct target *target = arg;
     const char *before = target->status.boot_id_before;
+    bool told =
+        result->err == NULL && result->exit_status == 0 && result->out_size >= strlen(before);
+    bool same = told && strncmp(result->out, before, strlen(before)) == 0;
     target->undo_run = NULL;
-    if (result->err != NULL || result->exit_status != 0 || result->out_size < strlen(before) ||
-        strncmp(result->out, before, strlen(before)) == 0) {
+    if (!told || (same && (!target->undo_unsure || strstr(result->out, AGENT_THERE) != NULL))) {
         return_again(target);
         return;
     }
-    target_log(target, LOG_INFO, "the old system is back");
+    target->phase = PHASE_FAILED;
+    if (same) {
+        target->status.damage = DAMAGE_NONE;
+        target_log(target, LOG_INFO, "the old system goes on, its agent is gone");
+    } else {
+        target->deployed.directory[0] = '\0'; /* it was in memory */
+        target_log(target, LOG_INFO, "the old system is back");
+    }
     target->undo_connected = true;
     undo_enter(target, UNDO_SERVICES);
 }
@@ -117,8 +155,11 @@ static void undo_return(struct target *target)
 {
     target_set_activity(target, "waiting for the old system");
     if (target->link != NULL && link_is_up(target->link))
-        target->undo_run = link_run_command(target->link, "cat /proc/sys/kernel/random/boot_id",
-                                            NULL, RETURN_CONNECT, boot_id_callback, target);
+        target->undo_run =
+            link_run_command(target->link,
+                             "cat /proc/sys/kernel/random/boot_id; grep -q @" PROTOCOL_SOCKET_NAME
+                             " /proc/net/unix && echo " AGENT_THERE "; true",
+                             NULL, RETURN_CONNECT, boot_id_callback, target);
     if (target->undo_run != NULL)
         target_timer_start(target, RETURN_CONNECT + CONNECT_GRACE);
     else

@@ -15,6 +15,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True
@@ -41,6 +42,8 @@ DEVICES = {
     "short": {"mem": "96M"},
     # Its controller dies while the fence goes up, which takes long here, and nobody comes: rebooted.
     "deserted": {"append": "ff.agent=run-at=remounted"},
+    # Its cable is out from before the fence is up until it gives up: rebooted, and nobody could say so.
+    "unheard": {"append": "ff.agent=run-at=remounted"},
     # Flashed, and its reboot call hangs.
     "hangs": {"append": "ff.agent=no-reboot"},
 }
@@ -84,9 +87,23 @@ def starve(device):
     device.limit_rate(None)
 
 
+def delay_fence(device, seconds):
+    """The agent waits so long where it is told to run something."""
+    device.ssh("cat >/dev/shm/intruder && chmod 755 /dev/shm/intruder",
+               stdin=f"#!/bin/sh\necho fence delayed >/dev/console\nsleep {seconds}\n")
+
+
+def unplug(device):
+    """Its cable is out from behind the fence until it reboots."""
+    if console_has(device, "fence delayed"):
+        device.link_down()
+        console_has(device, "the controller has been gone for 60 s", 200)
+        device.link_up()
+
+
 def desert(lab, device, folder):
     """Its controller dies while the fence goes up."""
-    device.ssh("cat >/dev/shm/intruder && chmod 755 /dev/shm/intruder", stdin="#!/bin/sh\nsleep 15\n")
+    delay_fence(device, 15)
     inventory = lab.inventory([device], name="deserted.yaml", host=lambda d: {
         "mode": "stream", "services": {"policy": "sysv", "stop": ["lab-victim"]}})
     run = lab.popen(lab.fleetflash_argv("-i", inventory, "--yes", lab.image("busybox", "mbr-boot"), state=lab.dir / "state-deserted"),
@@ -152,12 +169,16 @@ def main():
         inventory = lab.inventory(live, host=lambda x: {
             "mode": "stage" if x.name == "short" else "stream", "retries": 0,
             "services": policy(lab, x)})
+        if "unheard" in d:
+            delay_fence(d["unheard"], 10)
         start = time.monotonic()
         run = lab.popen(lab.fleetflash_argv("-i", inventory, "-v", "--yes", "--report", report, lab.image("busybox", "mbr-boot")),
                         env={"FLEETFLASH_AGENT_PATH": folder}, stdin=subprocess.DEVNULL,
                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
         if "short" in d:
             starve(d["short"])
+        unplugging = threading.Thread(target=lambda: "unheard" in d and unplug(d["unheard"]))
+        unplugging.start()
         said, _ = run.communicate(timeout=400)
         print(said, flush=True)
         entries = {t["name"]: t for t in json.loads(report.read_text())["targets"]}
@@ -168,6 +189,12 @@ def main():
                 check(f"{n}: the summary says so", "its old system had to be rebooted, untouched" in said)
                 back, undone = said.find(f"{n}: the old system is back"), said.find(f"{n}: the {POLICY[n]} policy has undone")
                 check(f"{n}: what its policy did was undone when it was back", 0 <= back < undone, f"{back} {undone}")
+        if "unheard" in d:
+            check_rebooted(d["unheard"], before["unheard"], entries["unheard"], old)
+            unplugging.join()
+            check("unheard: its agent gave up behind the fence", "the controller has been gone for 60 s" in d["unheard"].console_text(),
+                  d["unheard"].console_text()[-3000:])
+            check("unheard: the run has seen it come back", "unheard: the old system is back" in said)
         if "layer" in d:
             check("layer: what was stopped elsewhere was started again", (lab.dir / "calls").read_text() == "stop undo ",
                   (lab.dir / "calls").read_text())
