@@ -74,13 +74,15 @@ static int reset_board(const struct reset_command *command, const struct target_
     struct resetting resetting = {0};
     char text[160];
     reset_text(&spec->reset, text, sizeof text);
-    resetting.reset = reset_start(command->loop, spec, reset_done, &resetting);
-    if (resetting.reset == NULL)
-        return error_set(err, ERROR_IO, "no memory");
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 2; i++) { /* before the line is held: nobody else lets it go */
         uv_signal_init(command->loop, &resetting.signals[i]);
         resetting.signals[i].data = &resetting;
         uv_signal_start(&resetting.signals[i], signal_callback, numbers[i]);
+    }
+    resetting.reset = reset_start(command->loop, spec, reset_done, &resetting);
+    if (resetting.reset == NULL) {
+        error_set(&resetting.err, ERROR_IO, "no memory");
+        resetting_end(&resetting);
     }
     uv_run(command->loop, UV_RUN_DEFAULT);
     if (resetting.interrupted) {

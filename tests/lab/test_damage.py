@@ -39,7 +39,7 @@ DEVICES = {
     "fenced": {"append": "ff.agent=fail-at=fenced", "respawn": True, "swap": 4},
     # To be undone: goes on.
     "settings": {},
-    "short": {"mem": "96M"},
+    "short": {"mem": "112M"},
     # Its controller dies while the fence goes up, which takes long here, and nobody comes: rebooted.
     "deserted": {"append": "ff.agent=run-at=remounted"},
     # Its cable is out from before the fence is up until it gives up: rebooted, and nobody could say so.
