@@ -216,7 +216,9 @@ class Device:
         """For whoever wonders why a test failed."""
         process = self.process
         state = "off" if process is None else "on" if process.poll() is None else f"ended with {process.returncode}"
-        return f"--- {self.name}: {state}; {' '.join(self.starts())}\n{self.console_text()[-1500:]}\n"
+        notes = self.dir / "leftovers"  # of uml-wrapper
+        notes = notes.read_text() if notes.exists() else ""
+        return f"--- {self.name}: {state}; {' '.join(self.starts())}\n{notes}{self.console_text()[-1500:]}\n"
 
     def image_version(self):
         """"old", "new", … as the running system says, or None."""
