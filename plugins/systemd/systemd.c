@@ -87,6 +87,17 @@ static bool judge_unit(const struct ff_host *host, struct ff_target *target,
     return all;
 }
 
+/* What `systemctl show` said, for the caller to free. NULL: it failed, and the target is finished.
+ */
+static char *shown_text(const struct ff_host *host, struct ff_target *target,
+                        const struct ff_result *result)
+{
+    char *text = result->exit_status == 0 && !result->truncated ? strdup(result->out) : NULL;
+    if (text == NULL)
+        finish_failed(host, target, "systemctl show", result);
+    return text;
+}
+
 static void shown_callback(const struct ff_host *host, struct ff_target *target,
                            const struct ff_result *result, void *data)
 {
@@ -94,12 +105,9 @@ static void shown_callback(const struct ff_host *host, struct ff_target *target,
     struct unit_facts facts;
     bool going = true;
     (void)data;
-    char *text = strdup(result->out), *cursor = text;
-    if (text == NULL || result->exit_status != 0 || result->truncated) {
-        free(text);
-        finish_failed(host, target, "systemctl show", result);
+    char *text = shown_text(host, target, result), *cursor = text;
+    if (text == NULL)
         return;
-    }
     size_t asked = work->units.count;
     while (going && unit_facts_read(&cursor, &facts))
         going = judge_unit(host, target, &facts);
@@ -184,12 +192,9 @@ static void triggers_callback(const struct ff_host *host, struct ff_target *targ
     struct unit_facts facts;
     bool all = true;
     (void)data;
-    char *text = strdup(result->out), *cursor = text;
-    if (text == NULL || result->exit_status != 0 || result->truncated) {
-        free(text);
-        finish_failed(host, target, "systemctl show", result);
+    char *text = shown_text(host, target, result), *cursor = text;
+    if (text == NULL)
         return;
-    }
     while (all && unit_facts_read(&cursor, &facts)) {
         if (facts.running && !unit_is_protected(facts.name) && list_matches(work, facts.triggers))
             all =

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-foreach(part auth hostkey route transfer)
-  fleetflash_unit_test(link_${part}_test SOURCES link_${part}_test.c link_fixture.c LIBS link_ssh
-                       LABELS link TIMEOUT 300)
-endforeach()
-foreach(part failure sshagent closing)
+foreach(part auth hostkey route transfer failure sshagent closing)
   fleetflash_unit_test(link_${part}_test SOURCES link_${part}_test.c link_stand.c link_fixture.c LIBS link_ssh
                        LABELS link TIMEOUT 300)
 endforeach()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Logging in: key files, the agent, and every way it can be refused. */
-#include "link_fixture.h"
+#include "link_stand.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -13,43 +13,7 @@
 
 #include <cmocka.h>
 
-static struct place place;
-static struct server openssh, dropbear;
-static struct client client;
-
-static struct server *const servers[] = {&openssh, &dropbear};
-
-static int group_setup(void **state)
-{
-    (void)state;
-    place_make(&place);
-    server_start_known(&openssh, &place, SERVER_OPENSSH);
-    server_start_known(&dropbear, &place, SERVER_DROPBEAR);
-    return 0;
-}
-
-static int group_teardown(void **state)
-{
-    (void)state;
-    server_stop(&openssh);
-    server_stop(&dropbear);
-    place_remove(&place);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    client_init(&client, 4);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    client_finish(&client);
-    return 0;
-}
+static struct server *const servers[] = {&server, &dropbear};
 
 static void key_file_logs_in(void **state)
 {
@@ -116,7 +80,7 @@ static void locked_key_works_through_the_agent_only(void **state)
 {
     (void)state;
     struct peer peer;
-    peer_init(&peer, &place, &openssh);
+    peer_init(&peer, &place, &server);
     peer.config.identity = place_path(&place, "locked_key");
     peer_connect(&peer, &client);
     peer_expect_down(&peer, ERROR_AUTH, "locked_key needs a passphrase");
@@ -124,7 +88,7 @@ static void locked_key_works_through_the_agent_only(void **state)
     peer_close(&peer);
 
     start_agent("locked_key", "secret");
-    peer_init(&peer, &place, &openssh);
+    peer_init(&peer, &place, &server);
     peer.config.identity = place_path(&place, "locked_key");
     peer_connect(&peer, &client);
     peer_expect_up(&peer);
@@ -141,18 +105,18 @@ static void agent_offers_only_the_named_key(void **state)
         must_run("cd %s && rm -f x%d* && ssh-keygen -q -t ed25519 -N '' -f x%d && ssh-add -q x%d",
                  place.dir, i, i, i);
     struct peer peer;
-    peer_init(&peer, &place, &openssh);
+    peer_init(&peer, &place, &server);
     peer_connect(&peer, &client);
     peer_expect_up(&peer);
     peer_close(&peer);
 
-    peer_init(&peer, &place, &openssh);
+    peer_init(&peer, &place, &server);
     peer.config.identity = place_path(&place, "other_key");
     peer_connect(&peer, &client);
     peer_expect_down(&peer, ERROR_AUTH, "agent key 'other@test'");
     peer_close(&peer);
 
-    peer_init(&peer, &place, &openssh);
+    peer_init(&peer, &place, &server);
     peer.config.identity = NULL;
     peer_connect(&peer, &client);
     peer_expect_down(&peer, ERROR_AUTH, "closed the connection");
@@ -165,7 +129,7 @@ static void dead_agent_leaves_the_key_file(void **state)
     (void)state;
     struct peer peer;
     setenv("SSH_AUTH_SOCK", place_path(&place, "nobody.sock"), 1);
-    peer_init(&peer, &place, &openssh);
+    peer_init(&peer, &place, &server);
     peer_connect(&peer, &client);
     peer_expect_up(&peer);
     peer_close(&peer);
@@ -192,21 +156,21 @@ static void missing_and_broken_keys_are_named(void **state)
 {
     (void)state;
     struct peer peer;
-    peer_init(&peer, &place, &openssh);
+    peer_init(&peer, &place, &server);
     peer.config.identity = place_path(&place, "no_such_key");
     peer_connect(&peer, &client);
     peer_expect_down(&peer, ERROR_AUTH, "no_such_key: No such file");
     peer_close(&peer);
 
     place_write(&place, "broken_key", "this is no key\n");
-    peer_init(&peer, &place, &openssh);
+    peer_init(&peer, &place, &server);
     peer.config.identity = place_path(&place, "broken_key");
     peer_connect(&peer, &client);
     peer_expect_down(&peer, ERROR_AUTH, "broken_key: not a private key");
     peer_close(&peer);
 
     must_run("mkdir -p %s/dir_key", place.dir);
-    peer_init(&peer, &place, &openssh);
+    peer_init(&peer, &place, &server);
     peer.config.identity = place_path(&place, "dir_key");
     peer_connect(&peer, &client);
     peer_expect_down(&peer, ERROR_AUTH, "dir_key: Is a directory");
@@ -258,16 +222,17 @@ int main(void)
     if (!fixture_available())
         return 77;
     signal(SIGPIPE, SIG_IGN);
+#define TEST(name) cmocka_unit_test_setup_teardown(name, stand_setup, stand_teardown)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(key_file_logs_in, setup, teardown),
-        cmocka_unit_test_setup_teardown(agent_logs_in, setup, teardown),
-        cmocka_unit_test_setup_teardown(locked_key_works_through_the_agent_only, setup, teardown),
-        cmocka_unit_test_setup_teardown(agent_offers_only_the_named_key, setup, teardown),
-        cmocka_unit_test_setup_teardown(dead_agent_leaves_the_key_file, setup, teardown),
-        cmocka_unit_test_setup_teardown(refused_key_is_named, setup, teardown),
-        cmocka_unit_test_setup_teardown(missing_and_broken_keys_are_named, setup, teardown),
-        cmocka_unit_test_setup_teardown(server_without_public_keys_is_told_apart, setup, teardown),
-        cmocka_unit_test_setup_teardown(other_key_types_and_ciphers, setup, teardown),
+        TEST(key_file_logs_in),
+        TEST(agent_logs_in),
+        TEST(locked_key_works_through_the_agent_only),
+        TEST(agent_offers_only_the_named_key),
+        TEST(dead_agent_leaves_the_key_file),
+        TEST(refused_key_is_named),
+        TEST(missing_and_broken_keys_are_named),
+        TEST(server_without_public_keys_is_told_apart),
+        TEST(other_key_types_and_ciphers),
     };
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, stand_begin_both, stand_end);
 }

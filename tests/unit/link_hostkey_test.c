@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Host keys: the four policies against known, unknown, changed, hashed and revoked entries. */
-#include "link_fixture.h"
+#include "link_stand.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -12,41 +12,26 @@
 
 #include <cmocka.h>
 
-static struct place place;
-static struct server server, stranger;
-static struct client client;
+static struct server stranger;
 
 static int group_setup(void **state)
 {
-    (void)state;
-    place_make(&place);
-    server_start(&server, &place, SERVER_OPENSSH, "ed25519", NULL);
+    stand_begin(state);
     server_start(&stranger, &place, SERVER_OPENSSH, "ed25519", NULL);
     return 0;
 }
 
 static int group_teardown(void **state)
 {
-    (void)state;
-    server_stop(&server);
     server_stop(&stranger);
-    place_remove(&place);
-    return 0;
+    return stand_end(state);
 }
 
+/* No server is known. */
 static int setup(void **state)
 {
-    (void)state;
     unlink(place_path(&place, "known_hosts"));
-    client_init(&client, 8);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    client_finish(&client);
-    return 0;
+    return stand_setup(state);
 }
 
 /* server's address with the key of another one: what a changed key looks like. */
@@ -251,7 +236,7 @@ int main(void)
     if (!fixture_available())
         return 77;
     signal(SIGPIPE, SIG_IGN);
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, stand_teardown)
     const struct CMUnitTest tests[] = {
         TEST(strict_refuses_unknown),
         TEST(changed_is_refused),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ssh's configuration, and the ways around: ProxyCommand, ProxyJump. */
-#include "link_fixture.h"
+#include "link_stand.h"
 
 #include "link/settings.h"
 
@@ -14,15 +14,11 @@
 
 #include <cmocka.h>
 
-static struct place place;
-static struct server server, jump;
-static struct client client;
+static struct server jump;
 
 static int group_setup(void **state)
 {
-    (void)state;
-    place_make(&place);
-    server_start_known(&server, &place, SERVER_OPENSSH);
+    stand_begin(state);
     server_start_known(&jump, &place, SERVER_OPENSSH);
     must_run("cd %s && sed -n 's/^.127.0.0.1.:%u /[localhost]:%u /p' known_hosts > l && cat l >> "
              "known_hosts",
@@ -32,25 +28,8 @@ static int group_setup(void **state)
 
 static int group_teardown(void **state)
 {
-    (void)state;
-    server_stop(&server);
     server_stop(&jump);
-    place_remove(&place);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    client_init(&client, 4);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    client_finish(&client);
-    return 0;
+    return stand_end(state);
 }
 
 /* Everything from the file: the inventory has only a name. */
@@ -288,7 +267,7 @@ int main(void)
     if (!fixture_available())
         return 77;
     signal(SIGPIPE, SIG_IGN);
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, stand_setup, stand_teardown)
     const struct CMUnitTest tests[] = {
         TEST(config_is_honoured),
         TEST(broken_config_is_told),

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 struct place place;
-struct server server;
+struct server server, dropbear;
 struct client client;
 
 int stand_begin(void **state)
@@ -19,9 +19,17 @@ int stand_begin(void **state)
     return 0;
 }
 
+int stand_begin_both(void **state)
+{
+    stand_begin(state);
+    server_start_known(&dropbear, &place, SERVER_DROPBEAR);
+    return 0;
+}
+
 int stand_end(void **state)
 {
     (void)state;
+    server_stop(&dropbear);
     server_stop(&server);
     place_remove(&place);
     return 0;

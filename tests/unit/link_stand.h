@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What tests of misbehaviour stand on: one OpenSSH server that is known, a client for each test,
- * and a wire that is written to without end. */
+/* What the link's tests stand on: an OpenSSH server that is known, one of dropbear where asked for,
+ * a client for each test, and a wire that is written to without end. */
 #ifndef LINK_STAND_H
 #define LINK_STAND_H
 
@@ -11,10 +11,12 @@
 
 extern struct place place;
 extern struct server server;
+extern struct server dropbear; /* pid 0 where it is not installed, or was not asked for */
 extern struct client client;
 
 /* For cmocka: of the group, and of each test. */
 int stand_begin(void **state);
+int stand_begin_both(void **state); /* with dropbear */
 int stand_end(void **state);
 int stand_setup(void **state);
 int stand_teardown(void **state);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bytes through a link: whole, bounded, many at once, with statuses and noise. */
-#include "link_fixture.h"
+#include "link_stand.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -17,43 +17,7 @@
 /* The owner stops writing at this; wire_pending must never be above it by more than a piece. */
 #define HIGH_WATER MIB
 
-static struct place place;
-static struct server openssh, dropbear;
-static struct client client;
-
-static struct server *const servers[] = {&openssh, &dropbear};
-
-static int group_setup(void **state)
-{
-    (void)state;
-    place_make(&place);
-    server_start_known(&openssh, &place, SERVER_OPENSSH);
-    server_start_known(&dropbear, &place, SERVER_DROPBEAR);
-    return 0;
-}
-
-static int group_teardown(void **state)
-{
-    (void)state;
-    server_stop(&openssh);
-    server_stop(&dropbear);
-    place_remove(&place);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    client_init(&client, 8);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    client_finish(&client);
-    return 0;
-}
+static struct server *const servers[] = {&server, &dropbear};
 
 /* The byte at a place of the stream: any loss, doubling or swap shows. */
 static uint8_t byte_at(uint64_t at)
@@ -212,7 +176,7 @@ static void stuck_reader_stops_the_writer(void **state)
     struct peer peer;
     struct stream stream;
     struct ran ran;
-    peer_init(&peer, &place, &openssh);
+    peer_init(&peer, &place, &server);
     peer_connect(&peer, &client);
     stream_start(&stream, &peer, "sleep 1000", 512ull * MIB);
     client_run_for(&client, 1500);
@@ -236,7 +200,7 @@ static void eight_links_at_once(void **state)
     struct peer peers[8];
     struct stream streams[8];
     for (size_t i = 0; i < 8; i++) {
-        peer_init(&peers[i], &place, servers[i % 2]->pid != 0 ? servers[i % 2] : &openssh);
+        peer_init(&peers[i], &place, servers[i % 2]->pid != 0 ? servers[i % 2] : &server);
         peer_open(&peers[i], &client);
         /* Before it is up: the command waits. */
         stream_start(&streams[i], &peers[i], "cat; exit 3", 8 * MIB);
@@ -258,7 +222,7 @@ static void many_channels_on_one_link(void **state)
     (void)state;
     struct peer peer;
     struct stream streams[20];
-    peer_init(&peer, &place, &openssh);
+    peer_init(&peer, &place, &server);
     peer_connect(&peer, &client);
     for (size_t i = 0; i < 20; i++) {
         char command[32];
@@ -281,7 +245,7 @@ static void flood_of_diagnostics(void **state)
     struct peer peer;
     struct stream stream;
     struct ran ran;
-    peer_init(&peer, &place, &openssh);
+    peer_init(&peer, &place, &server);
     peer_connect(&peer, &client);
     stream_start(&stream, &peer, "head -c 20000000 /dev/zero >&2; echo done", 0);
     stream.echoes = false;
@@ -354,12 +318,12 @@ int main(void)
     if (!fixture_available())
         return 77;
     signal(SIGPIPE, SIG_IGN);
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, stand_setup, stand_teardown)
     const struct CMUnitTest tests[] = {
         TEST(sixty_four_mib_come_back),      TEST(keys_are_exchanged_again_under_way),
         TEST(stuck_reader_stops_the_writer), TEST(eight_links_at_once),
         TEST(many_channels_on_one_link),     TEST(flood_of_diagnostics),
         TEST(ends_are_told_apart),           TEST(too_many_sessions_are_refused),
     };
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, stand_begin_both, stand_end);
 }

@@ -26,36 +26,29 @@ static char *rendered(const struct fake *fake)
     return text;
 }
 
-static void assert_number(const char *text, const char *xpath, double expected)
-{
-    double number = lint_number(text, xpath);
-    if (number != expected)
-        fail_msg("%s is %g, not %g", xpath, number, expected);
-}
-
 static void test_content(void **state)
 {
     (void)state;
     struct fake *fake = fake_rollout();
     char *text = rendered(fake);
-    assert_number(text, "count(//details)", 24);
-    assert_number(text, "count(//section[h2[starts-with(., 'Wave ')]])", 3);
-    assert_number(text, "count(//article)", 5);
-    assert_number(text, "count(//article[1]//a)", 2); /* two with the same trouble */
-    assert_number(text, "count(//article/p[contains(., 'keep it powered')])", 1);
-    assert_number(text, "count(//*[contains(@class, 'alert')][contains(., 'halted')])", 1);
-    assert_number(text, "count(//a[not(substring(@href, 2) = //@id)])", 0);
+    lint_assert_number(text, "count(//details)", 24);
+    lint_assert_number(text, "count(//section[h2[starts-with(., 'Wave ')]])", 3);
+    lint_assert_number(text, "count(//article)", 5);
+    lint_assert_number(text, "count(//article[1]//a)", 2); /* two with the same trouble */
+    lint_assert_number(text, "count(//article/p[contains(., 'keep it powered')])", 1);
+    lint_assert_number(text, "count(//*[contains(@class, 'alert')][contains(., 'halted')])", 1);
+    lint_assert_number(text, "count(//a[not(substring(@href, 2) = //@id)])", 0);
     /* failures come first: on the page and in their wave */
     assert_true(strstr(text, "What went wrong") < strstr(text, "<h2>Wave 1"));
-    assert_number(text,
-                  "count(//details[@class='failed'][preceding-sibling::details[1]"
-                  "[@class!='failed']])",
-                  0);
+    lint_assert_number(text,
+                       "count(//details[@class='failed'][preceding-sibling::details[1]"
+                       "[@class!='failed']])",
+                       0);
     /* the timelines: a span for each state that a device was in */
-    assert_number(text, "count(//details[@id='d0']//i[contains(@class, 'span ')])", 6);
-    assert_number(text, "count(//details[@id='d11']//i[contains(@class, 'span ')])", 4);
-    assert_number(text, "count(//details[@id='d23']//i[contains(@class, 'span ')])", 0);
-    assert_number(text, "count(//i[@class='end'])", 4);
+    lint_assert_number(text, "count(//details[@id='d0']//i[contains(@class, 'span ')])", 6);
+    lint_assert_number(text, "count(//details[@id='d11']//i[contains(@class, 'span ')])", 4);
+    lint_assert_number(text, "count(//details[@id='d23']//i[contains(@class, 'span ')])", 0);
+    lint_assert_number(text, "count(//i[@class='end'])", 4);
     free(text);
     fake_free(fake);
 }
@@ -99,7 +92,7 @@ static void test_self_contained(void **state)
         if (strcasestr(text, words[i]) != NULL)
             fail_msg("%s is in the report", words[i]);
     }
-    assert_number(text, "count(//@*[starts-with(name(), 'on')])", 0);
+    lint_assert_number(text, "count(//@*[starts-with(name(), 'on')])", 0);
     free(text);
     fake_free(fake);
 }
@@ -122,8 +115,8 @@ static void test_hostile_texts(void **state)
     fake->run.problem = hostile;
     fake_ended(fake, 1000, 1);
     char *text = rendered(fake);
-    assert_number(text, "count(//*[name()='script'])", 0);
-    assert_number(text, "count(//@onload)", 0);
+    lint_assert_number(text, "count(//*[name()='script'])", 0);
+    lint_assert_number(text, "count(//@onload)", 0);
     for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++)
         assert_true((*c >= 0x20 || *c == '\n') && *c != 0x7f);
     assert_null(strstr(text, "\xc2\x9b"));
@@ -162,10 +155,10 @@ static void test_same_troubles(void **state)
     fake_failed(fake, 2, "pi-03: no connection to 10.0.0.13 within 9 s", "power?");
     fake_ended(fake, 1000, 1);
     char *text = rendered(fake);
-    assert_number(text, "count(//article)", 2);
-    assert_number(text,
-                  "count(//article[1][count(.//a)=2]/p[. = 'no connection to it within 3 s'])", 1);
-    assert_number(text, "count(//article[2]/p[contains(., 'no connection to 10.0.0.13')])", 1);
+    lint_assert_number(text, "count(//article)", 2);
+    lint_assert_number(
+        text, "count(//article[1][count(.//a)=2]/p[. = 'no connection to it within 3 s'])", 1);
+    lint_assert_number(text, "count(//article[2]/p[contains(., 'no connection to 10.0.0.13')])", 1);
     free(text);
     fake_free(fake);
 }
@@ -179,7 +172,7 @@ static void test_empty(void **state)
     fake->run.problem = "the image is cut short";
     char *text = rendered(fake);
     assert_non_null(strstr(text, "cut short"));
-    assert_number(text, "count(//details)", 0);
+    lint_assert_number(text, "count(//details)", 0);
     free(text);
     fake_free(fake);
 }

@@ -23,13 +23,6 @@ static char *rendered(const struct fake *fake)
     return text;
 }
 
-static void assert_number(const char *text, const char *xpath, double expected)
-{
-    double number = lint_number(text, xpath);
-    if (number != expected)
-        fail_msg("%s is %g, not %g", xpath, number, expected);
-}
-
 /* The numbers in the attributes are those of the elements. */
 static void assert_counts_agree(const char *text)
 {
@@ -45,10 +38,10 @@ static void assert_counts_agree(const char *text)
         snprintf(xpath, sizeof xpath, "count(//%s)", pairs[i].element);
         count = lint_number(text, xpath);
         snprintf(xpath, sizeof xpath, "number(/testsuites/@%s)", pairs[i].attribute);
-        assert_number(text, xpath, count);
+        lint_assert_number(text, xpath, count);
         snprintf(xpath, sizeof xpath, "count(//testsuite[@%s != count(%s)])", pairs[i].attribute,
                  pairs[i].element);
-        assert_number(text, xpath, 0);
+        lint_assert_number(text, xpath, 0);
     }
 }
 
@@ -58,16 +51,18 @@ static void test_rollout(void **state)
     struct fake *fake = fake_rollout();
     char *text = rendered(fake);
     assert_counts_agree(text);
-    assert_number(text, "count(//testsuite)", 4); /* the run and its waves */
-    assert_number(text, "count(//testsuite[@name='wave 2']/testcase)", 16);
-    assert_number(text, "count(//testcase[@name='pi-07']/failure[@type='lost'])", 1);
-    assert_number(text, "count(//testcase[@name='pi-12']/failure[@type='incomplete'])", 1);
-    assert_number(text, "count(//testcase[@name='pi-15']/skipped[contains(@message,'a test')])", 1);
-    assert_number(text, "count(//testcase[@name='pi-24']/skipped)", 1);
-    assert_number(text, "count(//testcase[@name='pi-01'][failure or skipped or error])", 0);
-    assert_number(text, "count(//testcase[@name='rollout']/error[contains(@message,'wave 2')])", 1);
-    assert_number(text, "number(//property[@name='exit_code']/@value)", 3);
-    assert_number(text, "number(//testcase[@name='rollout']/@time)", 372.25);
+    lint_assert_number(text, "count(//testsuite)", 4); /* the run and its waves */
+    lint_assert_number(text, "count(//testsuite[@name='wave 2']/testcase)", 16);
+    lint_assert_number(text, "count(//testcase[@name='pi-07']/failure[@type='lost'])", 1);
+    lint_assert_number(text, "count(//testcase[@name='pi-12']/failure[@type='incomplete'])", 1);
+    lint_assert_number(text,
+                       "count(//testcase[@name='pi-15']/skipped[contains(@message,'a test')])", 1);
+    lint_assert_number(text, "count(//testcase[@name='pi-24']/skipped)", 1);
+    lint_assert_number(text, "count(//testcase[@name='pi-01'][failure or skipped or error])", 0);
+    lint_assert_number(text,
+                       "count(//testcase[@name='rollout']/error[contains(@message,'wave 2')])", 1);
+    lint_assert_number(text, "number(//property[@name='exit_code']/@value)", 3);
+    lint_assert_number(text, "number(//testcase[@name='rollout']/@time)", 372.25);
     assert_non_null(strstr(text, "remedy: keep it powered"));
     free(text);
     fake_free(fake);
@@ -89,8 +84,8 @@ static void test_hostile_texts(void **state)
     fake_ended(fake, 1000, 1);
     char *text = rendered(fake);
     assert_counts_agree(text);
-    assert_number(text, "count(//*[name()='script'])", 0);
-    assert_number(text, "count(//failure)", 2);
+    lint_assert_number(text, "count(//*[name()='script'])", 0);
+    lint_assert_number(text, "count(//failure)", 2);
     assert_non_null(strstr(text, "\\x1b")); /* they are shown, not left out */
     free(text);
     fake_free(fake);
@@ -106,8 +101,8 @@ static void test_error_of_the_run(void **state)
     fake_failed(fake, 1, "no", NULL);
     fake_ended(fake, 1000, 1);
     char *text = rendered(fake);
-    assert_number(text, "count(//error)", 0);
-    assert_number(text, "count(//failure)", 1);
+    lint_assert_number(text, "count(//error)", 0);
+    lint_assert_number(text, "count(//failure)", 1);
     free(text);
     fake->run.store = NULL;
     fake->run.problem = "the image is cut short";
@@ -116,8 +111,8 @@ static void test_error_of_the_run(void **state)
     fake_ended(fake, 1000, 2);
     text = rendered(fake);
     assert_counts_agree(text);
-    assert_number(text, "count(//error[contains(@message, 'cut short')])", 1);
-    assert_number(text, "count(//skipped)", 2);
+    lint_assert_number(text, "count(//error[contains(@message, 'cut short')])", 1);
+    lint_assert_number(text, "count(//skipped)", 2);
     free(text);
     fake_free(fake);
 }
@@ -135,8 +130,8 @@ static void test_check(void **state)
     fake_failed(fake, 1, "no", NULL);
     fake_ended(fake, 1000, 1);
     char *text = rendered(fake);
-    assert_number(text, "count(//testcase[failure or skipped or error])", 1);
-    assert_number(text, "count(//testcase[@name='pi-02']/failure)", 1);
+    lint_assert_number(text, "count(//testcase[failure or skipped or error])", 1);
+    lint_assert_number(text, "count(//testcase[@name='pi-02']/failure)", 1);
     free(text);
     fake_free(fake);
 }

@@ -45,6 +45,13 @@ double lint_number(const char *text, const char *xpath)
     return strtod(answer, NULL);
 }
 
+void lint_assert_number(const char *text, const char *xpath, double expected)
+{
+    double number = lint_number(text, xpath);
+    if (number != expected)
+        fail_msg("%s is %g, not %g", xpath, number, expected);
+}
+
 const char *lint_hostile(void)
 {
     static char text[400];

@@ -8,6 +8,7 @@ void lint(const char *text, const char *schema);
 
 /* The number that an XPath expression gives; namespaces are not looked at. */
 double lint_number(const char *text, const char *xpath);
+void lint_assert_number(const char *text, const char *xpath, double expected);
 
 /* Control characters, broken UTF-8, markup, and all else that a device could say to get out of an
  * element or an attribute. */
