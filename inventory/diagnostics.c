@@ -1,18 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "inventory.h"
 
+#include "utf8.h"
+
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* Texts quote the file and go to a terminal: no escape sequence may come through. */
+/* Texts quote the file and go to a terminal: no escape sequence may come through, and no byte that
+ * some terminals take for the beginning of one because it is no UTF-8. */
 static void defuse(char *text)
 {
-    for (unsigned char *c = (unsigned char *)text; *c != '\0'; c++) {
-        if (*c < 0x20 || *c == 0x7f)
-            *c = '?';
-        else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* C1 controls in UTF-8 */
-            c[0] = c[1] = '?';
+    size_t left = strlen(text), length;
+    for (unsigned char *c = (unsigned char *)text; left > 0; c += length, left -= length) {
+        length = utf8_length(c, left);
+        bool is_c1 = length == 2 && c[0] == 0xc2 && c[1] < 0xa0; /* controls, too */
+        if (length == 0)
+            length = 1;
+        else if (!is_c1 && c[0] >= 0x20 && c[0] != 0x7f)
+            continue;
+        memset(c, '?', length);
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include "address.h"
 #include "csv.h"
+#include "ranges.h"
 #include "values.h"
 
 #include <ctype.h>
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define FILE_MAX   (4u << 20) /* boards are told apart by MAC; 40,000 of them fit */
+#define FILE_MAX   (4u << 20) /* 4096 boards, which an inventory may have, at 1 KiB each */
 #define TEXT_MAX   256
 #define CHIP_FIRST "gpiochip0" /* what a bare number counts on */
 
@@ -44,6 +45,7 @@ struct import {
     struct diagnostics *mistakes;
     int place_of[COLUMN_COUNT]; /* the cell that holds a column, -1: none */
     char separator;             /* 0: not known yet */
+    bool over;                  /* what follows in the file would only repeat a mistake */
     struct board *boards;
     size_t count;
 };
@@ -63,6 +65,15 @@ static int column_of(const char *cell)
         if (strcasecmp(word, column_names[i].name) == 0)
             return (int)column_names[i].column;
     return -1;
+}
+
+/* "sep=;", which some spreadsheets write and read as a first line. */
+static bool take_separator(struct import *import, const char *line)
+{
+    if (strncasecmp(line, "sep=", 4) != 0 || strlen(line) > 5 || strchr(";\t,|", line[4]) == NULL)
+        return false;
+    import->separator = line[4] != '\0' ? line[4] : '\t'; /* a tab at the end was cut off */
+    return true;
 }
 
 /* The first line: names of columns, when one of its cells is such a name. True when it was. */
@@ -85,10 +96,13 @@ static bool take_header(struct import *import, const struct csv_line *line, unsi
         return false;
     memcpy(import->place_of, places, sizeof places);
     static const char *const wanted[] = {[COLUMN_MAC] = "mac", [COLUMN_IP] = "ip"};
-    for (int column = COLUMN_MAC; column <= COLUMN_IP; column++)
-        if (places[column] < 0)
-            diagnostics_add(import->mistakes, import->file, (struct position){number, 1},
-                            "no column is named '%s'", wanted[column]);
+    for (int column = COLUMN_MAC; column <= COLUMN_IP; column++) {
+        if (places[column] >= 0)
+            continue;
+        diagnostics_add(import->mistakes, import->file, (struct position){number, 1},
+                        "no column is named '%s'", wanted[column]);
+        import->over = true; /* no line has it */
+    }
     return true;
 }
 
@@ -166,31 +180,50 @@ static void read_name(struct import *import, const char *cell, struct position a
         snprintf(out->name, sizeof out->name, "%s", cell);
 }
 
-/* No two boards share a MAC address, an IP address, a line or a name. */
+/* What tells that two lines mean one board; NULL: nothing does. */
+static const char *same_board(const struct board *board, const struct board *other)
+{
+    if (board->mac[0] != '\0' && strcmp(board->mac, other->mac) == 0)
+        return board->mac;
+    if (board->host[0] != '\0' && strcasecmp(board->host, other->host) == 0)
+        return board->host;
+    if (board->name[0] != '\0' && strcmp(board->name, other->name) == 0)
+        return board->name;
+    return NULL;
+}
+
+/* No two boards share a MAC address, an IP address, a line or a name. Told of the first of them
+ * only: a table that has one board a thousand times would give half a million mistakes. */
 static void check_unique(struct import *import, const struct board *board)
 {
-    for (size_t i = 0; i < import->count; i++) {
+    bool is_same = false, is_reset = false;
+    for (size_t i = 0; i < import->count && !(is_same && is_reset); i++) {
         const struct board *other = &import->boards[i];
-        const char *same = NULL;
-        if (board->mac[0] != '\0' && strcmp(board->mac, other->mac) == 0)
-            same = board->mac;
-        else if (board->host[0] != '\0' && strcasecmp(board->host, other->host) == 0)
-            same = board->host;
-        else if (board->name[0] != '\0' && strcmp(board->name, other->name) == 0)
-            same = board->name;
-        if (same != NULL)
+        const char *same = is_same ? NULL : same_board(board, other);
+        if (same != NULL) {
+            is_same = true;
             diagnostics_add(import->mistakes, import->file, board->at,
                             "%s is the board of line %u already", same, other->at.line);
-        if (board->line[0] != '\0' && strcmp(board->chip, other->chip) == 0 &&
-            strcmp(board->line, other->line) == 0)
+        }
+        if (!is_reset && board->line[0] != '\0' && strcmp(board->chip, other->chip) == 0 &&
+            strcmp(board->line, other->line) == 0) {
+            is_reset = true;
             diagnostics_add(import->mistakes, import->file, board->at,
                             "line %s of %s resets the board of line %u already", board->line,
                             board->chip, other->at.line);
+        }
     }
 }
 
 static void take_board(struct import *import, const struct csv_line *line, unsigned number)
 {
+    if (import->count == RANGE_HOSTS_MAX) {
+        diagnostics_add(import->mistakes, import->file, (struct position){number, 1},
+                        "more than %u boards, which no inventory may have; split the table",
+                        RANGE_HOSTS_MAX);
+        import->over = true;
+        return;
+    }
     if ((import->count & (import->count - 1)) == 0) { /* doubles at each power of two */
         size_t room = import->count == 0 ? 1 : import->count * 2;
         struct board *boards = realloc(import->boards, room * sizeof *boards);
@@ -231,6 +264,8 @@ static void take_line(struct import *import, char *text, unsigned number, bool *
     size_t begin = strspn(text, " \t");
     if (text[begin] == '\0' || text[begin] == '#')
         return;
+    if (*is_first && import->separator == 0 && take_separator(import, text))
+        return;
     if (import->separator == 0)
         import->separator = csv_separator(text);
     if (csv_split(text, import->separator, &line, why, sizeof why) != 0) {
@@ -243,6 +278,18 @@ static void take_line(struct import *import, char *text, unsigned number, bool *
         take_board(import, &line, number);
 }
 
+/* The first byte that no line of a text has, or -1: a tab is fine, and so is what is not ASCII. */
+static int find_binary(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        unsigned char byte = (unsigned char)text[i];
+        if ((byte < 0x20 && byte != '\t') || byte == 0x7f)
+            return byte;
+    }
+    return -1;
+}
+
+/* Lines end with LF, CR LF or, from old spreadsheets, CR alone. */
 static void take_lines(struct import *import, char *text, size_t size)
 {
     bool is_first = true;
@@ -250,15 +297,20 @@ static void take_lines(struct import *import, char *text, size_t size)
     char *end = text + size;
     if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) /* what some spreadsheets begin with */
         text += 3;
-    for (char *next; text < end; text = next) {
-        char *line_end = memchr(text, '\n', (size_t)(end - text));
-        next = line_end != NULL ? line_end + 1 : end;
-        *(line_end != NULL ? line_end : end) = '\0';
+    for (char *next; text < end && !import->over; text = next) {
+        char *line_end = text;
+        while (line_end < end && *line_end != '\n' && *line_end != '\r')
+            line_end++;
+        next = line_end + (end - line_end >= 2 && line_end[0] == '\r' && line_end[1] == '\n') + 1;
         number++;
-        if (strlen(text) != (size_t)((line_end != NULL ? line_end : end) - text)) {
-            wrong(import, (struct position){number, 1}, "a zero byte: this is no text");
+        int binary = find_binary(text, (size_t)(line_end - text));
+        if (binary >= 0) {
+            diagnostics_add(import->mistakes, import->file, (struct position){number, 1},
+                            "the byte 0x%02x: this is no text; save it as CSV in UTF-8",
+                            (unsigned)binary);
             return;
         }
+        *line_end = '\0'; /* behind the last line there is room for it */
         take_line(import, text, number, &is_first);
     }
 }

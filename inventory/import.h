@@ -10,10 +10,11 @@
 /* Reads size bytes of text; file is its name in messages. One board a line, in any of the usual
  * spellings: cells divided by ';', tab, ',', '|' or blanks; a first line with names of columns in
  * any order ("mac", "ip", "gpio", "name" and what is meant by them), or without one the columns
- * mac, ip, gpio; empty lines and lines that begin with '#' are left out.
+ * mac, ip, gpio, name; a line "sep=;" in front; empty lines and lines that begin with '#' are left
+ * out. At most as many boards as an inventory may have.
  *
  * Returns the inventory as YAML, to be freed by the caller, or NULL when there is any mistake: all
- * of them are in mistakes, each with line and column. */
+ * of them are in mistakes, each with line and column; what only repeats one is left out. */
 char *import_text(const char *file, const char *text, size_t size, struct diagnostics *mistakes);
 
 /* The same from a file. */

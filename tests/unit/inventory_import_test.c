@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,11 @@ static const char *const spellings[] = {
     "dc:a6:32:01:02:03   10.0.0.11 17\ndc:a6:32:01:02:04 10.0.0.12\n\n",
     "hwaddr | host | reset\n dc:a6:32:01:02:03 | 10.0.0.11 | gpiochip0:17\n"
     "dc:a6:32:01:02:04|10.0.0.12|",
+    /* A spreadsheet's first line, and one with the line ends of old ones. */
+    "sep=;\r\nmac;ip;gpio\r\ndc:a6:32:01:02:03;10.0.0.11;17\r\ndc:a6:32:01:02:04;10.0.0.12;\r\n",
+    "sep=\t\nmac,ip\tip\tgpio\tmac\n1\t10.0.0.11\t17\tdc:a6:32:01:02:03\n"
+    "2\t10.0.0.12\t\tdc:a6:32:01:02:04\n",
+    "mac,ip,gpio\rdc:a6:32:01:02:03,10.0.0.11,17\r\rdc:a6:32:01:02:04,10.0.0.12\r",
 };
 
 static struct inventory *import_parsed(const char *text)
@@ -86,6 +92,7 @@ static const struct {
     {"", {"t.csv: no board is in it"}},
     {"mac,ip,gpio\n", {"t.csv: no board is in it"}},
     {"mac,gpio\n", {"t.csv:1:1: no column is named 'ip'"}},
+    {"mac,gpio\n02:00:00:00:00:01,4\n,\n", {"t.csv:1:1: no column is named 'ip'"}},
     {"ip,mac,address\n", {"t.csv:1:8: two columns hold the same: 'ip' and 'address'"}},
     {"mac,ip\ndc:a6:32:01:02,10.0.0.300\n,\n",
      {"t.csv:2:1: 'dc:a6:32:01:02' is no MAC address like dc:a6:32:01:02:03",
@@ -102,6 +109,18 @@ static const struct {
     {"02:00:00:00:00:01,10.0.0.1,4,a b\n",
      {"t.csv:1:30: the name 'a b' has a character at place 2 that is no letter, digit, '-', '_' or "
       "'.'"}},
+    /* Of many mistakes of one kind each line tells one. */
+    {"02:00:00:00:00:01,10.0.0.1\n02:00:00:00:00:01,10.0.0.2\n02:00:00:00:00:01,10.0.0.3\n",
+     {"t.csv:2:1: 02:00:00:00:00:01 is the board of line 1 already",
+      "t.csv:3:1: 02:00:00:00:00:01 is the board of line 1 already"}},
+    /* What is quoted of another encoding shows as such: 0x9b begins escape sequences. */
+    {"02:00:00:00:00:01,ger\xe4t\x9b,1\n",
+     {"t.csv:1:19: 'ger?t?' is neither a host name nor an address"}},
+    {"02:00:00:00:00:01,\xc3\xa4\xc2\x9b,1\n",
+     {"t.csv:1:19: '\xc3\xa4?"
+      "?' is neither a host name nor an address"}},
+    {"02:00:00:00:00:01,10.0.0.1\nPK\x03\x04,\n,\n",
+     {"t.csv:2:1: the byte 0x03: this is no text; save it as CSV in UTF-8"}},
     {"1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17\n", {"t.csv:1:1: more than 16 cells"}},
 };
 
@@ -127,17 +146,48 @@ static void test_zero_byte(void **state)
     static const char text[] = "02:00:00:00:00:01,10.0.0.1\n\0,";
     struct diagnostics mistakes = {0};
     assert_null(import_text("t.csv", text, sizeof text - 1, &mistakes));
-    assert_string_equal(mistakes.texts[0], "t.csv:2:1: a zero byte: this is no text");
+    assert_string_equal(mistakes.texts[0],
+                        "t.csv:2:1: the byte 0x00: this is no text; save it as CSV in UTF-8");
     diagnostics_free(&mistakes);
+}
+
+/* As many boards as an inventory may have; of a larger table it is told once, and soon. */
+static void test_many(void **state)
+{
+    (void)state;
+    enum { MOST = 4096, MANY = 100000, LINE = 40 };
+    char *text = malloc((size_t)MANY * LINE);
+    size_t size = 0, most = 0;
+    assert_non_null(text);
+    for (unsigned i = 0; i < MANY; i++) {
+        size += (size_t)snprintf(text + size, LINE, "02a632%06x,10.%u.%u.%u\n", i, 1 + (i >> 16),
+                                 i >> 8 & 255, i & 255);
+        if (i + 1 == MOST)
+            most = size;
+    }
+    struct diagnostics mistakes = {0};
+    char *yaml = import_text("t.csv", text, most, &mistakes);
+    assert_non_null(yaml);
+    struct inventory *inventory = inventory_parse("t.yaml", yaml, strlen(yaml), &mistakes);
+    assert_non_null(inventory);
+    assert_int_equal(inventory->target_count, MOST);
+    inventory_free(inventory);
+    free(yaml);
+    assert_null(import_text("t.csv", text, size, &mistakes));
+    assert_int_equal(mistakes.count, 1);
+    assert_string_equal(
+        mistakes.texts[0],
+        "t.csv:4097:1: more than 4096 boards, which no inventory may have; split the table");
+    diagnostics_free(&mistakes);
+    free(text);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spellings),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_zero_byte),
+        cmocka_unit_test(test_spellings), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_mistakes),  cmocka_unit_test(test_zero_byte),
+        cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
