@@ -7,6 +7,7 @@
 #include "config.h"
 #include "disk.h"
 #include "fence.h"
+#include "guard.h"
 #include "intake.h"
 #include "peer.h"
 #include "target.h"
@@ -62,7 +63,8 @@ struct agent {
     struct target target;
     struct fence fence;
     struct watchdog watchdog;
-    int sysrq_fd; /* -1: not opened, or there is none */
+    struct guard guard; /* from the fence on */
+    int sysrq_fd;       /* -1: not opened, or there is none */
     struct agent_work work;
     char *facts;
     int64_t alone_since;      /* ms: since when there has been no controller; 0: there is one */

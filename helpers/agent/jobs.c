@@ -11,6 +11,7 @@
 #include "text.h"
 #include "writer.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -160,12 +161,19 @@ static int job_fence(void *arg)
     };
     if (agent->sysrq_fd < 0)
         agent->sysrq_fd = reboot_prepare();
+    if (guard_post(&agent->guard) != 0)
+        report_log(&agent->worker.report, LOG_WARNING,
+                   "no second process can be started (%s): if the agent died behind its fence, the "
+                   "device would have to be reset by hand",
+                   strerror(errno));
     int status = watchdog_take(&agent->watchdog, &work->fail);
     if (status == 0 && (status = fence_raise(&agent->fence, &config, &work->fail)) != 0 &&
         !agent->fence.irreversible)
         watchdog_give_back(&agent->watchdog); /* the old system runs on, and feeds it again */
-    if (status != 0 && !agent->fence.irreversible)
+    if (status != 0 && !agent->fence.irreversible) {
+        guard_dismiss(&agent->guard);
         disk_unlock(&agent->disk);
+    }
     return status;
 }
 
@@ -179,6 +187,7 @@ static int job_write(void *arg)
         .flash = &agent->flash,
         .report = &agent->worker.report,
         .switches = &agent->config.switches,
+        .guard = &agent->guard,
         .stage = agent->mode == MODE_STAGE,
         /* A second start compares: much of it is there. */
         .fresh = work->choice.fresh && !work->destroyed,
@@ -187,6 +196,8 @@ static int job_write(void *arg)
     };
     int status = writer_run(&writer, &work->fail);
     work->destroyed = writer.destroyed;
+    if (status == 0)
+        guard_tell(&agent->guard, GUARD_COMPLETE);
     return status;
 }
 
@@ -200,8 +211,10 @@ static int job_undo(void *arg)
         if (status == 0)
             watchdog_give_back(&agent->watchdog);
     }
-    if (status == 0)
+    if (status == 0) {
+        guard_dismiss(&agent->guard);
         disk_unlock(&agent->disk);
+    }
     return status;
 }
 

@@ -2,6 +2,7 @@
 /* The agent: runs on the device, started by the controller over ssh. See protocol/protocol.h. */
 #include "attach.h"
 #include "daemon.h"
+#include "guard.h"
 #include "serve.h"
 
 #include <fcntl.h>
@@ -47,6 +48,8 @@ int main(int argc, char **argv)
         return serve_run(argc - 2, argv + 2);
     if (strcmp(command, "daemon") == 0)
         return daemon_main(argc - 2, argv + 2);
+    if (strcmp(command, "guard") == 0)
+        return guard_main();
     fputs("usage: fleetflash-agent start|attach|selftest|serve\n", stderr);
     return 2;
 }

@@ -490,6 +490,7 @@ int writer_run(struct writer *w, struct fail *fail)
     if (prepare(w, fail) != 0 || check_sectors(w, fail) != 0 || check_loader(w, fail) != 0 ||
         flash_commit(w->flash, fail) != 0)
         goto end;
+    guard_tell(w->guard, GUARD_INCOMPLETE);
     enter_phase(w, PHASE_ERASING_HEAD);
     if (erase_head(w, fail) != 0 || write_and_verify(w, fail) != 0)
         goto end;

@@ -5,6 +5,7 @@
 #ifndef WRITER_H
 #define WRITER_H
 
+#include "guard.h"
 #include "scan.h"
 #include "switches.h"
 
@@ -15,9 +16,10 @@ struct writer {
     struct flash *flash;
     const struct report *report;
     const struct switches *switches;
-    bool stage;     /* everything that differs is held before the first byte is written */
-    bool fresh;     /* the disk need not be compared */
-    bool destroyed; /* out: the first byte may have been written */
+    struct guard *guard; /* hears that the disk is incomplete before the first byte; or NULL */
+    bool stage;          /* everything that differs is held before the first byte is written */
+    bool fresh;          /* the disk need not be compared */
+    bool destroyed;      /* out: the first byte may have been written */
     struct scan scan;
     ZSTD_DCtx *zstd;
     uint8_t *block; /* one block, aligned */

@@ -37,6 +37,12 @@ DEVICES = {
     # Not to be undone any more, nothing written: rebooted.
     "layer": {"append": "ff.agent=fail-at=roset"},
     "fenced": {"append": "ff.agent=fail-at=fenced", "respawn": True, "swap": 4},
+    # The agent dies behind its fence: while that goes up, when it is up, when the disk is no more the old one, and
+    # when it is the new one.
+    "killed": {"append": "ff.agent=run-at=remounted"},
+    "died": {"append": "ff.agent=die-at=fenced", "respawn": True, "swap": 4},
+    "half": {"append": "ff.agent=die-at=erasing-head"},
+    "late": {"append": "ff.agent=die-at=rebooting"},
     # To be undone: goes on.
     "settings": {},
     "short": {"mem": "112M"},
@@ -91,6 +97,19 @@ def delay_fence(device, seconds):
     """The agent waits so long where it is told to run something."""
     device.ssh("cat >/dev/shm/intruder && chmod 755 /dev/shm/intruder",
                stdin=f"#!/bin/sh\necho fence delayed >/dev/console\nsleep {seconds}\n")
+
+
+def kill_agent(device):
+    """It is killed where it is told to run something, and nobody can do anything about it."""
+    device.ssh("cat >/dev/shm/intruder && chmod 755 /dev/shm/intruder", stdin="#!/bin/sh\nkill -9 $PPID\n")
+
+
+def check_half(device, entry):
+    """Nobody may reboot what only another boot source would bring back."""
+    check("half: the report says half-written", entry["outcome"] == "failed" and entry["damage"] == "incomplete", str(entry))
+    check("half: its console says so", "fleetflash: the agent has died, and the disk is INCOMPLETE" in device.console_text(),
+          device.console_text()[-2000:])
+    check("half: it was not rebooted", device.reboots() == 0 and device.running(), device.console_text()[-2000:])
 
 
 def unplug(device):
@@ -171,6 +190,8 @@ def main():
             "services": policy(lab, x)})
         if "unheard" in d:
             delay_fence(d["unheard"], 10)
+        if "killed" in d:
+            kill_agent(d["killed"])
         start = time.monotonic()
         run = lab.popen(lab.fleetflash_argv("-i", inventory, "-v", "--yes", "--report", report, lab.image("busybox", "mbr-boot")),
                         env={"FLEETFLASH_AGENT_PATH": folder}, stdin=subprocess.DEVNULL,
@@ -195,6 +216,18 @@ def main():
             check("unheard: its agent gave up behind the fence", "the controller has been gone for 60 s" in d["unheard"].console_text(),
                   d["unheard"].console_text()[-3000:])
             check("unheard: the run has seen it come back", "unheard: the old system is back" in said)
+        for n in ("killed", "died"):
+            if n in d:
+                check_rebooted(d[n], before[n], entries[n], old)
+                check(f"{n}: its guard did it", "fleetflash: the agent has died, nothing was written" in d[n].console_text(),
+                      d[n].console_text()[-3000:])
+                check(f"{n}: the run has seen it come back", f"{n}: the old system is back" in said)
+        if "half" in d:
+            check_half(d["half"], entries["half"])
+        if "late" in d:
+            check("late: flashed, by its guard's reboot", entries["late"]["outcome"] == "flashed"
+                  and "fleetflash: the agent has died, the disk is complete" in d["late"].console_text(), str(entries["late"]))
+            check("late: its disk at the reboot is the image, byte for byte", same_as_image(d["late"].snapshots[0], new))
         if "layer" in d:
             check("layer: what was stopped elsewhere was started again", (lab.dir / "calls").read_text() == "stop undo ",
                   (lab.dir / "calls").read_text())

@@ -5,6 +5,7 @@ fleetflash_unit_test(agent_parse_test SOURCES agent_parse_test.c LIBS agent_part
 fleetflash_unit_test(agent_pin_test SOURCES agent_pin_test.c LIBS agent_parts LABELS agent)
 fleetflash_unit_test(agent_disk_test SOURCES agent_disk_test.c LIBS agent_parts LABELS agent)
 fleetflash_unit_test(agent_loader_test SOURCES agent_loader_test.c LIBS agent_parts LABELS agent)
+fleetflash_unit_test(agent_guard_test SOURCES agent_guard_test.c LIBS agent_parts LABELS agent)
 
 # Under AddressSanitizer the agent's own sources are run as a native program as well.
 add_executable(agent_native ${CMAKE_SOURCE_DIR}/helpers/agent/main.c)

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guard.h"
+
+#include "console.h"
+#include "daemon.h"
+#include "protocol/protocol.h"
+#include "reboot.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* '@': see daemon.c. */
+#define GUARD_NAME    "@fleetflash-guard"
+#define SYNC_PATIENCE 100 /* tenths of a second until what is not written yet is given up */
+#define REMOUNT_PAUSE 2   /* seconds for SysRq-u, which says nothing of its end */
+#define NOTICE_EVERY  60  /* seconds between notices on the console */
+
+/* --- the agent's side --------------------------------------------------------------------- */
+
+static void end(struct guard *guard)
+{
+    close(guard->fd);
+    while (waitpid(guard->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    guard->pid = 0;
+}
+
+int guard_post(struct guard *guard)
+{
+    static char *const argv[] = {GUARD_NAME, "guard", NULL};
+    static char *const envp[] = {NULL};
+    posix_spawn_file_actions_t actions;
+    int line[2], status;
+    if (guard->pid != 0)
+        return 0;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) != 0)
+        return -1;
+    status = posix_spawn_file_actions_init(&actions);
+    if (status == 0) {
+        status = posix_spawn_file_actions_adddup2(&actions, line[1], STDIN_FILENO);
+        if (status == 0) /* what the agent itself runs from: a sealed copy in memory */
+            status = posix_spawn(&guard->pid, "/proc/self/exe", &actions, NULL, argv, envp);
+        posix_spawn_file_actions_destroy(&actions);
+    }
+    close(line[1]);
+    if (status != 0) {
+        close(line[0]);
+        guard->pid = 0;
+        errno = status;
+        return -1;
+    }
+    guard->fd = line[0];
+    guard_tell(guard, GUARD_UNTOUCHED);
+    if (guard->pid != 0)
+        return 0;
+    errno = EPIPE;
+    return -1;
+}
+
+void guard_tell(struct guard *guard, enum guard_word word)
+{
+    char byte = (char)word;
+    ssize_t n;
+    if (guard == NULL || guard->pid == 0)
+        return;
+    while ((n = send(guard->fd, &byte, 1, MSG_NOSIGNAL)) < 0 && errno == EINTR)
+        ;
+    if (n == 1)
+        return;
+    kill(guard->pid, SIGKILL);
+    end(guard);
+}
+
+void guard_dismiss(struct guard *guard)
+{
+    guard_tell(guard, GUARD_FAREWELL);
+    if (guard->pid != 0)
+        end(guard);
+}
+
+/* --- the guard ---------------------------------------------------------------------------- */
+
+enum guard_word guard_listen(int fd)
+{
+    enum guard_word last = GUARD_NOTHING;
+    char byte;
+    ssize_t n;
+    while (last != GUARD_FAREWELL &&
+           ((n = recv(fd, &byte, 1, 0)) == 1 || (n < 0 && errno == EINTR)))
+        if (n == 1)
+            last = (enum guard_word)byte;
+    return last;
+}
+
+static void rest(int tenths)
+{
+    nanosleep(&(struct timespec){.tv_sec = tenths / 10, .tv_nsec = tenths % 10 * 100000000L}, NULL);
+}
+
+/* The fence may not have been up yet: file systems are left in order. Neither step may hold up the
+ * reboot, so a process of its own syncs. */
+static void settle_filesystems(int sysrq_fd)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        sync();
+        _exit(0);
+    }
+    for (int i = 0; child > 0 && i < SYNC_PATIENCE && waitpid(child, NULL, WNOHANG) == 0; i++)
+        rest(1);
+    if (sysrq_fd >= 0 && write(sysrq_fd, "u", 1) == 1)
+        rest(REMOUNT_PAUSE * 10);
+}
+
+/* A controller that finds no agent any more sees by this name that the old system does not simply
+ * go on: it begins with the agent's own. */
+static void show(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    static const char name[] = PROTOCOL_SOCKET_NAME "-guard";
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memcpy(address.sun_path + 1, name, sizeof name - 1); /* abstract */
+    bind(fd, (struct sockaddr *)&address,
+         (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof name));
+}
+
+static void settle(void)
+{
+    prctl(PR_SET_NAME, "fleetflash-grd");
+    daemon_settle();
+    signal(SIGTERM, SIG_IGN);
+    for (int fd = STDERR_FILENO + 1; fd < 1024; fd++)
+        close(fd);
+    mlockall(MCL_CURRENT | MCL_FUTURE); /* as good as it gets: the agent has told its own failure */
+}
+
+int guard_main(void)
+{
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    if (getsockopt(STDIN_FILENO, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_UNIX)
+        return 2; /* nobody starts it by hand */
+    settle();
+    show();
+    int console = console_open(), sysrq_fd = reboot_prepare();
+    enum guard_word last = guard_listen(STDIN_FILENO);
+    switch (last) {
+    case GUARD_UNTOUCHED:
+        console_print(console, "the agent has died, nothing was written: the old system, "
+                               "untouched, is rebooted");
+        settle_filesystems(sysrq_fd);
+        break;
+    case GUARD_COMPLETE:
+        console_print(console,
+                      "the agent has died, the disk is complete: the new system is booted");
+        break;
+    case GUARD_INCOMPLETE:
+        for (;; rest(NOTICE_EVERY * 10))
+            console_print(console, "the agent has died, and the disk is INCOMPLETE: this device "
+                                   "boots from another source only");
+    default:
+        return 0;
+    }
+    reboot_now(sysrq_fd, NULL, 0, false);
+    for (;;)
+        rest(600); /* its threads reboot */
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A second process that outlives an agent which dies behind its fence (a bug, a signal, memory that
+ * runs short): without it a device whose processes are ended and whose file systems are silent
+ * would stay so for ever.
+ *
+ * It is the agent's own program executed anew, as small as possible, and does nothing but listen.
+ * It is told in which of three conditions the disk is; when the line ends without a farewell the
+ * agent is dead, and the last word decides (docs/safety.md):
+ *
+ * - nothing written: the old system is rebooted, untouched
+ * - incomplete: nothing is done but said on the console; a reboot would lose what is left
+ * - complete: the new system is booted, as the agent would have done */
+#ifndef GUARD_H
+#define GUARD_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+enum guard_word {
+    GUARD_NOTHING = 0,     /* never told anything: nothing is to be done */
+    GUARD_UNTOUCHED = 'u', /* the fence goes up or is up, no byte is written */
+    GUARD_INCOMPLETE = 'i',
+    GUARD_COMPLETE = 'c',
+    GUARD_FAREWELL = 'f', /* the agent ends in order */
+};
+
+/* All zeros: there is none. */
+struct guard {
+    pid_t pid; /* 0: none */
+    int fd;
+};
+
+/* Starts it, and tells it GUARD_UNTOUCHED. -1: it cannot be started (errno); nothing else is lost.
+ */
+int guard_post(struct guard *guard);
+/* A guard that cannot be told is ended: it must never act on an old word. Nothing without one. May
+ * be called on any thread, not at the same time. */
+void guard_tell(struct guard *guard, enum guard_word word);
+/* Says farewell and waits for its end. */
+void guard_dismiss(struct guard *guard);
+
+/* The guard's side: the last word when the line has ended. */
+enum guard_word guard_listen(int fd);
+/* The guard itself, `fleetflash-agent guard`, with the line as its standard input. */
+int guard_main(void);
+
+#endif
