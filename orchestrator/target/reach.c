@@ -91,7 +91,11 @@ static void health_callback(const struct link_run_result *result, void *arg)
         reach_end(reach, REACH_PROVEN);
         return;
     }
-    if (result->err != NULL)
+    if (result->err != NULL && result->err->cls == ERROR_TIMEOUT)
+        error_set(&reach->result.error, ERROR_TIMEOUT,
+                  "the new system runs, but its health check `%.200s` did not end within %.0f s",
+                  reach->config.health, (double)reach->config.health_timeout / 1000.0);
+    else if (result->err != NULL)
         error_set(&reach->result.error, result->err->cls, "health check: %s", result->err->text);
     else
         error_set(&reach->result.error, ERROR_REFUSED,

@@ -119,6 +119,7 @@ struct target {
     struct error reach_error; /* why the last round failed */
     struct error answer;      /* the last wrong answer (key, login, health) … */
     unsigned answer_count;    /* … of so many: it says more than a lost connection */
+    struct error sick;        /* the new system was proven, and its health check not good */
     unsigned unproven;        /* rounds in which the new system could not be told for sure */
     bool seen_gone;           /* reach: ping; it has not answered once */
     uv_process_t *ping;

@@ -123,8 +123,14 @@ static void return_lost(struct target *target)
     const struct error *last = &target->reach_error;
     struct error err;
     unsigned seconds = (unsigned)(target->status.spec->reboot_timeout / 1000);
-    /* Somebody answers, and it is this that is wrong. (Once may have been the old system.) */
-    if (target->answer_count > 1) {
+    /* Somebody answers, and it is this that is wrong. (Once may have been the old system, but for
+     * a health check: that one is asked of the new one.) */
+    if (target->sick.cls != ERROR_NONE) {
+        bool later = last->cls != ERROR_NONE;
+        error_set(&err, target->sick.cls, "%.250s (for %us)%s%.120s", target->sick.text, seconds,
+                  later ? "; at last: " : "", later ? last->text : "");
+        error_remedy(&err, "%s", target->sick.remedy);
+    } else if (target->answer_count > 1) {
         error_set(&err, target->answer.cls, "%.330s (for %us)", target->answer.text, seconds);
         error_remedy(&err, "%s", target->answer.remedy);
     } else {
@@ -159,6 +165,16 @@ static void return_again(struct target *target)
     target_timer_start(target, pings && !target->seen_gone ? PING_AWAY_MS : RETURN_RETRY_MS);
 }
 
+/* The classes are in the order of what they tell: a connection that was lost in the middle, a try
+ * that was cut off by the deadline, a bad end. */
+static void note_sick(struct target *target)
+{
+    if (target->reach_error.cls >= target->sick.cls)
+        target->sick = target->reach_error;
+    if (target->reach_error.cls != ERROR_NETWORK) /* what comes now comes after it */
+        target->reach_error.cls = ERROR_NONE;
+}
+
 static void prove_callback(const struct reach_result *result, void *arg)
 {
     struct target *target = arg;
@@ -185,6 +201,8 @@ static void prove_callback(const struct reach_result *result, void *arg)
         error_set(&target->reach_error, ERROR_TIMEOUT, "the old system still answers");
         break;
     case REACH_UNHEALTHY:
+        note_sick(target);
+        break;
     case REACH_BROKEN:
     case REACH_REBOOTED: /* asked for after the soak only */
         break;

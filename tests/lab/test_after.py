@@ -131,6 +131,7 @@ def test_moved(lab):
     check(f"far: {t['far']['proof']}", "disk signature" in t["far"]["proof"])
     check("far: its health was asked for until it was good", lab.ssh_far("cat /home/pi/asked").stdout == "1\n2\n3\n")
     check_lost(lab, t["sick"], "refused", "health check", "status 7")
+    check_lost(lab, t["slow"], "timeout", "the new system runs", "health check", "did not end within")
     check("sick: what ran is in the report", t["sick"]["boot_id_after"] and "disk signature" in t["sick"]["proof"], str(t["sick"]))
 
 
@@ -177,7 +178,9 @@ TESTS = {
         "baked": ({"kind": "systemd"}, IMPATIENT)}),
     "moved": (test_moved, {
         "far": ({"kind": "systemd"}, {"health": HEALTH}),
-        "sick": ({"kind": "systemd"}, {"health": "exit 7", **IMPATIENT})}),
+        "sick": ({"kind": "systemd"}, {"health": "exit 7", **IMPATIENT}),
+        # The image is the others', and so is the time that it needs.
+        "slow": ({"kind": "systemd"}, {"health": "sleep 1000", **IMPATIENT})}),
     "broken": (test_broken, {
         "panics": ({}, {"after": ONCE, **IMPATIENT}),
         "mute": ({}, {"reach": "ping", **IMPATIENT}),
