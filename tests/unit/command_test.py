@@ -4,6 +4,8 @@
 
 command_test.py PROGRAM [LIBRARY]
 
+No step has a time limit of its own: what hangs is ended by ctest's.
+
 The LIBRARY takes a thread away (no_thread.c); it cannot be had beside sanitizers.
 """
 
@@ -41,7 +43,7 @@ def expect(what, got, wanted):
 def run(*words, **more):
     more = {"stdout": subprocess.PIPE, **more}
     return subprocess.run([program, *words], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
-                          text=True, timeout=60, **more)
+                          text=True, **more)
 
 
 def check(*words, **more):
@@ -90,11 +92,11 @@ def a_machine_without_threads():
 def a_dead_device_before_the_window():
     """One is refused at once, one says nothing: that one waits until the window opens."""
     mute = socket.create_server(("127.0.0.1", 0))
-    opens = datetime.datetime.now() + datetime.timedelta(minutes=5)
+    opens = datetime.datetime.now() + datetime.timedelta(minutes=30)
     closes = opens + datetime.timedelta(hours=1)
     hosts = f"{{gone: {{host: 127.0.0.1, port: 1}}, mute: {{host: 127.0.0.1, port: {mute.getsockname()[1]}}}}}"
     pathlib.Path("night.yaml").write_text(
-        "defaults: {retries: 0, connect_timeout: 60s, after: {host_key: accept-once}}\n"
+        "defaults: {retries: 0, connect_timeout: 30m, after: {host_key: accept-once}}\n"
         f"rollout: {{waves: [{{groups: [lab], window: '{opens:%H:%M}-{closes:%H:%M}'}}]}}\n"
         f"groups: {{lab: {{hosts: {hosts}}}}}\n", encoding="ascii")
     table = bytes(446) + struct.pack("<4x B 3x 2I", 0x83, 64, 1024) + bytes(48) + b"\x55\xaa"
@@ -109,7 +111,7 @@ def a_dead_device_before_the_window():
             break
         told += line
     process.send_signal(signal.SIGINT)
-    told += process.communicate(timeout=60)[1]
+    told += process.communicate()[1]
     mute.close()
     expect("a dead device before the window", ("waits for its window" in told, "is closed" in told),
            (True, False))
@@ -165,7 +167,9 @@ def a_clock_that_was_set_back():
            ["+0s", "+0s"])
 
 
-with tempfile.TemporaryDirectory() as folder:
+# The journal syncs at each step: on a disk that others keep busy that takes minutes in sum.
+memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+with tempfile.TemporaryDirectory(dir=memory) as folder:
     os.chdir(folder)
     pathlib.Path("lab.yaml").write_text(INVENTORY, encoding="ascii")
     pathlib.Path("boards.csv").write_text("02:00:00:00:00:01,10.0.0.1,17\n", encoding="ascii")

@@ -234,7 +234,6 @@ static void tick_callback(uv_timer_t *tick)
 {
     struct client *client = tick->data;
     uint64_t now = uv_hrtime();
-    client->ticks++;
     if (client->last_tick != 0 && now - client->last_tick > client->longest_gap)
         client->longest_gap = now - client->last_tick;
     client->last_tick = now;

@@ -60,7 +60,7 @@ struct client {
     uv_loop_t loop;
     struct link_pool *pool;
     uv_timer_t tick; /* every 10 ms: how long was the loop away? */
-    uint64_t last_tick, longest_gap, ticks;
+    uint64_t last_tick, longest_gap;
     uint64_t turns;   /* of the loop, in the last run_until or run_for */
     unsigned sockets; /* open before it began */
 };
