@@ -29,13 +29,23 @@ static int open_refused(const char *path, struct fail *fail)
     return fault_set(fail, FAILCODE_DISK, "cannot open %s for writing: %s", path, strerror(errno));
 }
 
-/* udev takes a shared lock for moments while it looks at a disk. */
+/* udev takes a shared lock for moments while it looks at a disk; and for moments there may be no
+ * memory for a lock (flock(2): ENOLCK). Other errors stay what they are. */
 int disk_lock(struct disk *disk, struct fail *fail)
 {
+    int error = EWOULDBLOCK;
     for (int i = 0; i < 30; i++) {
         if (flock(disk->fd, LOCK_EX | LOCK_NB) == 0)
             return 0;
+        error = errno;
+        if (error != EWOULDBLOCK && error != ENOLCK && error != EINTR)
+            break;
         nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    }
+    if (error != EWOULDBLOCK) {
+        fault_set(fail, FAILCODE_DISK, "%s cannot be locked: %s", disk->path, strerror(error));
+        return fault_remedy(fail, "see what the device's kernel says (dmesg); without the lock its "
+                                  "udev would look at the disk while it is written");
     }
     fault_set(fail, FAILCODE_BUSY, "%s is locked by another program", disk->path);
     return fault_remedy(fail, "end the program that partitions or writes this disk");

@@ -29,7 +29,8 @@ void disk_close(struct disk *disk);
 
 /* flock(LOCK_EX), which tells udev and other programs that partition to keep away (systemd's
  * "Locking Block Device Access"). Not longer than it has to be: systemd itself waits for it in
- * every daemon-reload, and no one can log in meanwhile. Fault: FAILCODE_BUSY after 3 s. */
+ * every daemon-reload, and no one can log in meanwhile. Faults: FAILCODE_BUSY
+ * after 3 s, FAILCODE_DISK (the kernel grants no lock). */
 int disk_lock(struct disk *disk, struct fail *fail);
 void disk_unlock(struct disk *disk);
 

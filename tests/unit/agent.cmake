@@ -4,6 +4,7 @@ fleetflash_unit_test(protocol_test SOURCES protocol_test.c LIBS protocol LABELS 
 fleetflash_unit_test(agent_parse_test SOURCES agent_parse_test.c LIBS agent_parts LABELS agent)
 fleetflash_unit_test(agent_pin_test SOURCES agent_pin_test.c LIBS agent_parts LABELS agent)
 fleetflash_unit_test(agent_disk_test SOURCES agent_disk_test.c LIBS agent_parts LABELS agent)
+target_link_options(agent_disk_test PRIVATE -Wl,--wrap=flock)
 fleetflash_unit_test(agent_loader_test SOURCES agent_loader_test.c LIBS agent_parts LABELS agent)
 fleetflash_unit_test(agent_guard_test SOURCES agent_guard_test.c LIBS agent_parts LABELS agent)
 

@@ -13,6 +13,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -81,12 +82,60 @@ static void broken_disk_is_told(void **state)
     free(scratch);
 }
 
+/* Errors that flock is to end with, one after the other; 0: it does what it does. */
+static int flock_errors[64];
+static unsigned flock_calls;
+
+int __real_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation);
+
+int __wrap_flock(int fd, int operation)
+{
+    int error = operation == LOCK_UN || flock_calls >= 64 ? 0 : flock_errors[flock_calls++];
+    errno = error;
+    return error != 0 ? -1 : __real_flock(fd, operation);
+}
+
+/* What is wrong with a lock is said, not taken for another program. */
+static void lock_that_fails(void **state)
+{
+    static const struct {
+        int error;
+        unsigned times; /* 64: always */
+        int status;
+        unsigned calls; /* at most */
+        uint16_t code;
+    } rows[] = {
+        {ENOLCK, 2, 0, 3, 0},
+        {EINTR, 1, 0, 2, 0},
+        {ENOLCK, 64, -1, 64, FAILCODE_DISK},
+        {ENOSYS, 64, -1, 1, FAILCODE_DISK},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct disk disk = {.fd = memfd_create("disk", MFD_CLOEXEC), .path = "/dev/test"};
+        struct fail fail = {0};
+        for (unsigned k = 0; k < 64; k++)
+            flock_errors[k] = k < rows[i].times ? rows[i].error : 0;
+        flock_calls = 0;
+        assert_int_equal(disk_lock(&disk, &fail), rows[i].status);
+        assert_in_range(flock_calls, 1, rows[i].calls);
+        assert_int_equal(fail.code, rows[i].code);
+        if (fail.code == FAILCODE_DISK)
+            assert_non_null(strstr(fail.text, strerror(rows[i].error)));
+        memset(flock_errors, 0, sizeof flock_errors);
+        disk_unlock(&disk);
+        close(disk.fd);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kernel_cannot),
         cmocka_unit_test(kernel_can),
         cmocka_unit_test(broken_disk_is_told),
+        cmocka_unit_test(lock_that_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
