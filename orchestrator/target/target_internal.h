@@ -175,9 +175,11 @@ void target_enter_backoff(struct target *target);
 /* Settles the outcome after backing out what can be backed out. */
 void target_back_out(struct target *target, enum target_outcome outcome, const struct error *err);
 
-/* target_agent.c: connect … the conversation with the agent up to the reboot */
+/* target_connect.c: ssh, and the agent started over it */
 void target_enter_connect(struct target *target);
 void target_enter_deploy(struct target *target);
+
+/* target_agent.c: the conversation with the agent up to the reboot */
 void target_enter_attach(struct target *target);
 void target_enter_facts(struct target *target);
 void target_enter_begin(struct target *target);
