@@ -7,6 +7,7 @@
 #include "link/handshake.h"
 #include "link/link.h"
 #include "link/route.h"
+#include "link/settings_cache.h"
 
 #include <libssh/callbacks.h>
 #include <libssh/libssh.h>
@@ -20,6 +21,7 @@ struct link_pool {
     uv_async_t wake; /* a thread is through; referenced while threads run */
     uv_timer_t pace; /* between two links' starts */
     unsigned handles;
+    struct settings_cache *settings;
     uv_mutex_t known_hosts_lock;
     uv_mutex_t done_lock;
     struct handshake *done; /* finished by their threads, guarded by done_lock */

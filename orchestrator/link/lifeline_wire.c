@@ -411,7 +411,8 @@ struct wire *lifeline_wire_open(struct link_pool *pool, const struct link_config
      * nothing meanwhile, and is not dead. */
     struct link_config patient = *config;
     patient.keepalive = 0;
-    self->route = route_new(pool->loop, &patient, port, &lifeline_route_events, self);
+    self->route =
+        route_new(pool->loop, pool->settings, &patient, port, &lifeline_route_events, self);
     if (self->input == NULL || self->plain == NULL || self->route == NULL) {
         route_stop(self->route);
         lifeline_free(self);

@@ -306,8 +306,8 @@ struct link *link_open(struct link_pool *pool, const struct link_config *config,
     if (link == NULL)
         return NULL;
     if (!copy_config(link, config) ||
-        (!config->is_local &&
-         (link->route = route_new(pool->loop, config, 0, &route_events, link)) == NULL)) {
+        (!config->is_local && (link->route = route_new(pool->loop, pool->settings, config, 0,
+                                                       &route_events, link)) == NULL)) {
         link_free_memory(link);
         return NULL;
     }

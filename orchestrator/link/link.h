@@ -17,6 +17,7 @@
 #include <uv.h>
 
 struct link_pool;
+struct settings_cache;
 struct link;
 
 enum hostkey_policy {
@@ -62,6 +63,10 @@ struct link_events {
 /* max_handshakes: how many handshakes run at once (others queue; their connect_timeout starts when
  * their turn comes). Returns NULL only when memory is short. */
 struct link_pool *link_pool_new(uv_loop_t *loop, unsigned max_handshakes);
+
+/* What ssh's configuration said to this pool's links lately; the pool's own. For those who ask ssh
+ * about the same hosts. */
+struct settings_cache *link_pool_settings(struct link_pool *pool);
 
 /* Frees the pool once its links are closed. */
 void link_pool_free(struct link_pool *pool);

@@ -11,6 +11,7 @@ static void pool_closed_callback(uv_handle_t *handle)
         return;
     uv_mutex_destroy(&pool->known_hosts_lock);
     uv_mutex_destroy(&pool->done_lock);
+    settings_cache_free(pool->settings);
     free(pool);
 }
 
@@ -59,23 +60,28 @@ static void pool_wake_callback(uv_async_t *wake)
     pool_check_free(pool);
 }
 
+/* What must be there before the loop knows the pool. */
+static int pool_init(struct link_pool *pool, uv_loop_t *loop)
+{
+    pool->settings = settings_cache_new();
+    if (pool->settings == NULL || uv_mutex_init(&pool->known_hosts_lock) != 0)
+        return -1;
+    if (uv_mutex_init(&pool->done_lock) == 0) {
+        if (uv_async_init(loop, &pool->wake, pool_wake_callback) == 0)
+            return 0;
+        uv_mutex_destroy(&pool->done_lock);
+    }
+    uv_mutex_destroy(&pool->known_hosts_lock);
+    return -1;
+}
+
 struct link_pool *link_pool_new(uv_loop_t *loop, unsigned max_handshakes)
 {
     struct link_pool *pool = calloc(1, sizeof *pool);
     if (pool == NULL)
         return NULL;
-    if (uv_mutex_init(&pool->known_hosts_lock) != 0) {
-        free(pool);
-        return NULL;
-    }
-    if (uv_mutex_init(&pool->done_lock) != 0) {
-        uv_mutex_destroy(&pool->known_hosts_lock);
-        free(pool);
-        return NULL;
-    }
-    if (uv_async_init(loop, &pool->wake, pool_wake_callback) != 0) {
-        uv_mutex_destroy(&pool->known_hosts_lock);
-        uv_mutex_destroy(&pool->done_lock);
+    if (pool_init(pool, loop) != 0) {
+        settings_cache_free(pool->settings);
         free(pool);
         return NULL;
     }
@@ -87,6 +93,11 @@ struct link_pool *link_pool_new(uv_loop_t *loop, unsigned max_handshakes)
     pool->limit = max_handshakes > 0 ? max_handshakes : 1;
     TAILQ_INIT(&pool->waiting);
     return pool;
+}
+
+struct settings_cache *link_pool_settings(struct link_pool *pool)
+{
+    return pool->settings;
 }
 
 void link_pool_free(struct link_pool *pool)

@@ -18,6 +18,7 @@
 
 struct route {
     uv_loop_t *loop;
+    struct settings_cache *cache;
     /* configuration, copied */
     char *name, *host, *user, *identity, *known_hosts, *ssh_config;
     unsigned port, other_port;
@@ -221,7 +222,8 @@ void route_begin(struct route *route, uint64_t timeout)
                                    .host = route->host,
                                    .user = route->user,
                                    .ssh_config = route->ssh_config,
-                                   .port = route->port};
+                                   .port = route->port,
+                                   .cache = route->cache};
     route->deadline = uv_now(route->loop) + timeout;
     route->reader = settings_read_start(route->loop, &query, route_read_callback, route);
     if (route->reader == NULL)
@@ -303,7 +305,8 @@ static void route_closed_callback(uv_handle_t *handle)
     route_free(handle->data);
 }
 
-struct route *route_new(uv_loop_t *loop, const struct link_config *config, unsigned port,
+struct route *route_new(uv_loop_t *loop, struct settings_cache *cache,
+                        const struct link_config *config, unsigned port,
                         const struct route_events *events, void *arg)
 {
     struct route *route = calloc(1, sizeof *route);
@@ -320,6 +323,7 @@ struct route *route_new(uv_loop_t *loop, const struct link_config *config, unsig
         return NULL;
     }
     route->loop = loop;
+    route->cache = cache;
     route->port = config->port;
     route->other_port = port;
     route->keepalive = config->keepalive;

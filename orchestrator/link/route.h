@@ -14,6 +14,7 @@
 #include <uv.h>
 
 struct route;
+struct settings_cache;
 
 enum route_stage {
     ROUTE_CONFIG,  /* ssh -G reads the configuration */
@@ -31,8 +32,10 @@ struct route_events {
 };
 
 /* config: copied as far as a route needs it. port: the port to reach by the way that leads to ssh's
- * (the agent's own); 0: ssh's itself. NULL when memory is short. */
-struct route *route_new(uv_loop_t *loop, const struct link_config *config, unsigned port,
+ * (the agent's own); 0: ssh's itself. cache: of what ssh's configuration says; must outlive the
+ * route. NULL when memory is short. */
+struct route *route_new(uv_loop_t *loop, struct settings_cache *cache,
+                        const struct link_config *config, unsigned port,
                         const struct route_events *events, void *arg);
 
 /* Starts; name lookup and connect may take `timeout` ms, all else is for the owner to bound. */

@@ -13,6 +13,7 @@ struct settings_reader {
     uv_timer_t soon; /* 0 ms: what must not run on the caller's stack */
     char *name, *host, *user, *ssh_config;
     unsigned port;
+    struct settings_cache *cache;
     struct settings settings;
     struct process *process;
     settings_read_callback callback;
@@ -43,6 +44,23 @@ static void reader_fail_memory(struct settings_reader *reader)
     reader_finish(reader, &err);
 }
 
+static struct settings_query reader_query(const struct settings_reader *reader)
+{
+    return (struct settings_query){.host = reader->host,
+                                   .user = reader->user,
+                                   .ssh_config = reader->ssh_config,
+                                   .port = reader->port};
+}
+
+/* From what ssh printed, now or a moment ago. */
+static void reader_finish_parsed(struct settings_reader *reader, const char *text)
+{
+    if (settings_parse(&reader->settings, text) != 0)
+        reader_fail_memory(reader);
+    else
+        reader_finish(reader, NULL);
+}
+
 static void reader_process_callback(const struct process_result *result, void *arg)
 {
     struct settings_reader *reader = arg;
@@ -52,11 +70,12 @@ static void reader_process_callback(const struct process_result *result, void *a
                   result->err_text);
         error_remedy(&err, "ssh -G %s shows what is wrong", reader->host);
         reader_finish(reader, &err);
-    } else if (settings_parse(&reader->settings, result->out) != 0) {
-        reader_fail_memory(reader);
-    } else {
-        reader_finish(reader, NULL);
+        return;
     }
+    struct settings_query query = reader_query(reader);
+    if (reader->cache != NULL)
+        settings_cache_keep(reader->cache, &query, result->out, uv_now(reader->loop));
+    reader_finish_parsed(reader, result->out);
 }
 
 /* Without the ssh program there is nobody to read a configuration: fine as long as there is none.
@@ -105,6 +124,14 @@ static void reader_soon_callback(uv_timer_t *soon)
         reader_fail_memory(reader);
         return;
     }
+    struct settings_query query = reader_query(reader);
+    const char *text = reader->cache != NULL
+                           ? settings_cache_find(reader->cache, &query, uv_now(reader->loop))
+                           : NULL;
+    if (text != NULL) {
+        reader_finish_parsed(reader, text);
+        return;
+    }
     int rc = reader_spawn(reader);
     if (rc == 0)
         return;
@@ -141,6 +168,7 @@ struct settings_reader *settings_read_start(uv_loop_t *loop, const struct settin
     }
     reader->loop = loop;
     reader->port = query->port;
+    reader->cache = query->cache;
     reader->callback = callback;
     reader->arg = arg;
     uv_timer_init(loop, &reader->soon);

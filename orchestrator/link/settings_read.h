@@ -5,6 +5,7 @@
 #define LINK_SETTINGS_READ_H
 
 #include "link/settings.h"
+#include "link/settings_cache.h"
 
 #include <uv.h>
 
@@ -17,6 +18,9 @@ struct settings_query {
     const char *user;       /* NULL: not given */
     const char *ssh_config; /* NULL: the default files */
     unsigned port;          /* 0: not given */
+    /* What was read a moment ago is taken from it; it must live as long as the reader. NULL: ssh is
+     * asked in any case. */
+    struct settings_cache *cache;
 };
 
 /* settings: may be taken over (copy the struct, then zero it); freed otherwise. NULL: err says why.

@@ -61,7 +61,8 @@ int run_claim_names(struct run *run, struct error *err)
             (struct jumps_target){.spec = run->statuses[i]->spec,
                                   .wave = run->statuses[i]->wave,
                                   .is_local = target_is_local(&run->env, run->statuses[i]->spec)};
-    run->jumps = jumps_find(run->config.loop, targets, run->count, NULL, err);
+    run->jumps = jumps_find(run->config.loop, targets, run->count, NULL,
+                            link_pool_settings(run->env.links), err);
     free(targets);
     return run->jumps != NULL ? 0 : -1;
 }

@@ -191,7 +191,8 @@ static void slot_start(struct slot *slot, struct host *host, uint64_t patience)
                                    .host = host->name,
                                    .user = host->user,
                                    .ssh_config = slot->hosts->ssh_config,
-                                   .port = host->port};
+                                   .port = host->port,
+                                   .cache = slot->hosts->cache};
     slot->host = host;
     slot->reader = settings_read_start(slot->timer.loop, &query, slot_read_callback, slot);
     uv_timer_start(&slot->timer, slot_timer_callback, slot->reader != NULL ? patience : 0, 0);

@@ -32,7 +32,8 @@ struct host {
 struct hosts {
     size_t count, capacity;
     struct host **list;
-    const char *ssh_config; /* NULL: the default files */
+    const char *ssh_config;       /* NULL: the default files */
+    struct settings_cache *cache; /* see settings_query */
     bool short_of_memory;
 };
 

@@ -265,9 +265,9 @@ static int jumps_fill(struct jumps *jumps, uv_loop_t *loop, struct hosts *hosts,
 }
 
 struct jumps *jumps_find(uv_loop_t *loop, const struct jumps_target *targets, size_t count,
-                         const char *ssh_config, struct error *err)
+                         const char *ssh_config, struct settings_cache *cache, struct error *err)
 {
-    struct hosts hosts = {.ssh_config = ssh_config};
+    struct hosts hosts = {.ssh_config = ssh_config, .cache = cache};
     struct jumps *jumps = calloc(1, sizeof *jumps);
     if (jumps == NULL || (jumps->nodes = calloc(count + 1, sizeof *jumps->nodes)) == NULL) {
         free(jumps);

@@ -13,6 +13,7 @@
 #include <uv.h>
 
 struct jumps;
+struct settings_cache;
 
 struct jumps_target {
     const struct target_spec *spec; /* outlives the jumps */
@@ -21,11 +22,11 @@ struct jumps_target {
 };
 
 /* Finds out by asking ssh (ssh -G in child processes); runs the loop until it is known. ssh_config:
- * NULL for ssh's default files. NULL and ERROR_USAGE when two targets are one device, when targets
- * are reached through each other, or when a jump host is in an earlier wave than one behind it;
- * ERROR_IO when memory is short. */
+ * NULL for ssh's default files. cache: see settings_query; NULL for none. NULL and ERROR_USAGE when
+ * two targets are one device, when targets are reached through each other, or when a jump host is
+ * in an earlier wave than one behind it; ERROR_IO when memory is short. */
 struct jumps *jumps_find(uv_loop_t *loop, const struct jumps_target *targets, size_t count,
-                         const char *ssh_config, struct error *err);
+                         const char *ssh_config, struct settings_cache *cache, struct error *err);
 
 /* What the device is for ssh: "10.0.0.1 port 22", "10.0.0.1 port 22 via …". Owned by jumps; not
  * longer than 2 KiB. */

@@ -109,7 +109,7 @@ int reset_command(const struct reset_command *command, struct error *err)
     struct device_locks *locks = NULL;
     int result = -1;
     if (directory_make(command->state_dir, err) == 0 &&
-        (jumps = jumps_find(command->loop, &target, 1, NULL, err)) != NULL &&
+        (jumps = jumps_find(command->loop, &target, 1, NULL, NULL, err)) != NULL &&
         (locks = device_locks_take(command->state_dir, "fleetflash reset", jumps, 1, err)) != NULL)
         result = reset_board(command, spec, err);
     device_locks_free(locks);

@@ -310,7 +310,7 @@ struct run *run_new(const struct run_config *config, struct error *err)
         snprintf(run->id, sizeof run->id, "%s", config->resume->id);
     env_fill(run);
     view_fill(run);
-    if (targets_make(run) != 0) {
+    if (run->env.links == NULL || run->env.station == NULL || targets_make(run) != 0) {
         error_set(err, ERROR_IO, "out of memory");
         return run_free(run), NULL;
     }

@@ -8,6 +8,7 @@ fleetflash_unit_test(link_lifeline_test SOURCES link_lifeline_test.c lifeline_ot
 add_dependencies(link_lifeline_test agent_native)
 set_tests_properties(link_lifeline_test PROPERTIES
     ENVIRONMENT "AGENT_PROGRAM=${CMAKE_BINARY_DIR}/bin/tests/agent_native")
+fleetflash_unit_test(settings_cache_test SOURCES settings_cache_test.c LIBS link_ssh LABELS link)
 fleetflash_unit_test(wire_local_test SOURCES wire_local_test.c LIBS link_ssh LABELS link)
 fleetflash_unit_test(link_local_test SOURCES link_local_test.c LIBS link_ssh LABELS link)
 

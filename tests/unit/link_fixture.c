@@ -257,6 +257,7 @@ void client_init(struct client *client, unsigned max_handshakes)
     memset(client, 0, sizeof *client);
     unsetenv("SSH_AUTH_SOCK");
     client->sockets = count_sockets();
+    client->max_handshakes = max_handshakes;
     assert_int_equal(uv_loop_init(&client->loop), 0);
     client->pool = link_pool_new(&client->loop, max_handshakes);
     assert_non_null(client->pool);
@@ -307,6 +308,13 @@ void client_finish(struct client *client)
         uv_walk(&client->loop, count_handle, NULL);
     assert_int_equal(rc, 0);
     assert_int_equal(count_sockets(), client->sockets);
+}
+
+void client_renew(struct client *client)
+{
+    unsigned max_handshakes = client->max_handshakes;
+    client_finish(client);
+    client_init(client, max_handshakes);
 }
 
 static void peer_up_callback(struct link *link, const struct link_facts *facts, void *arg)

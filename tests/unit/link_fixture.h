@@ -63,10 +63,13 @@ struct client {
     uint64_t last_tick, longest_gap;
     uint64_t turns;   /* of the loop, in the last run_until or run_for */
     unsigned sockets; /* open before it began */
+    unsigned max_handshakes;
 };
 
 /* No agent of the user's in the environment. */
 void client_init(struct client *client, unsigned max_handshakes);
+/* As client_finish and client_init: one that remembers nothing of ssh's configuration. */
+void client_renew(struct client *client);
 /* Runs the loop until *flag or seconds have passed; fails the test in the latter case. */
 void client_run_until(struct client *client, const bool *flag, unsigned seconds);
 /* Runs the loop for so long. */

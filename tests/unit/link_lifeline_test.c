@@ -223,6 +223,7 @@ static void no_way_is_told(void **state)
     assert_non_null(strstr(user.err.remedy, "ProxyJump"));
 
     /* The end comes before the words: they are waited for. */
+    client_renew(&client);
     place_write(
         &place, "ssh_config",
         "Host *\n ProxyCommand sh -c 'exec </dev/null >/dev/null; echo no way to %%p >&2'\n");
@@ -232,6 +233,7 @@ static void no_way_is_told(void **state)
         user_expect_closed(&user, ERROR_NETWORK, "the proxy said: no way to");
     }
 
+    client_renew(&client);
     place_write(&place, "ssh_config", "Host *\n Prot 22\n");
     user_init(&user, "board");
     user_open(&user, nobody, secret);

@@ -103,12 +103,29 @@ static void match_exec_does_not_block(void **state)
     assert_true(client.longest_gap < 1000000000u);
     peer_close(&peer);
 
+    client_renew(&client);
     place_write(&place, "ssh_config", "Match exec \"sleep 100\"\n Port 1\n");
     peer_init(&peer, &place, NULL);
     peer.config.connect_timeout = 500;
     peer_connect(&peer, &client);
     peer_expect_down(&peer, ERROR_TIMEOUT, "while ssh read its configuration");
     peer_close(&peer);
+}
+
+/* Every reading forks, and a device is connected to several times in a row. */
+static void config_is_read_once(void **state)
+{
+    (void)state;
+    struct peer peer;
+    place_write(&place, "ssh_config", "Match exec \"echo >>%s/read\"\n Port %u\n", place.dir,
+                server.port);
+    for (unsigned i = 0; i < 3; i++) {
+        peer_init(&peer, &place, NULL);
+        peer_connect(&peer, &client);
+        peer_expect_up(&peer);
+        assert_string_equal(place_read(&place, "read"), "\n");
+        peer_close(&peer);
+    }
 }
 
 static void proxy_command_carries(void **state)
@@ -165,6 +182,7 @@ static void failing_proxies_are_quoted(void **state)
     peer_expect_down(&peer, ERROR_NETWORK, "the proxy said: no way");
     peer_close(&peer);
 
+    client_renew(&client);
     place_write(&place, "ssh_config", "Host *\n ProxyCommand /no/such/program\n");
     peer_init(&peer, &place, &server);
     peer_connect(&peer, &client);
@@ -172,6 +190,7 @@ static void failing_proxies_are_quoted(void **state)
     peer_close(&peer);
 
     /* The gate's key is not known: ssh must not ask, and what it says must arrive. */
+    client_renew(&client);
     place_write(&place, "ssh_config",
                 "Host *\n ProxyJump root@127.0.0.1:%u\n UserKnownHostsFile /dev/null\n", jump.port);
     peer_init(&peer, &place, &server);
@@ -272,6 +291,7 @@ int main(void)
         TEST(config_is_honoured),
         TEST(broken_config_is_told),
         TEST(match_exec_does_not_block),
+        TEST(config_is_read_once),
         TEST(proxy_command_carries),
         TEST(proxy_jump_carries),
         TEST(failing_proxies_are_quoted),

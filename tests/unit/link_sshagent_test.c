@@ -110,8 +110,7 @@ static void mute_agent_times_out(void **state)
     peer_expect_down(&peer, ERROR_TIMEOUT, "is the ssh agent answering?");
     peer_close(&peer);
     /* The agent still sits there, but nobody of ours waits for it. */
-    client_finish(&client);
-    client_init(&client, 16);
+    client_renew(&client);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
 }

@@ -73,7 +73,7 @@ static struct jumps *find(const struct row *rows, struct error *err)
         targets[count] = (struct jumps_target){.spec = &specs[count], .wave = rows[count].wave};
     }
     *err = (struct error){0};
-    return jumps_find(&loop, targets, count, config_path, err);
+    return jumps_find(&loop, targets, count, config_path, NULL, err);
 }
 
 static struct jumps *find_all(const struct row *rows)
