@@ -2,7 +2,9 @@
 #include "netboot/netconsole.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +17,9 @@ struct netconsole_ear {
     void *arg;
     char text[LINE_SIZE + 1];
     size_t length;
+    unsigned passed;   /* lines */
+    uint64_t left_out; /* lines */
+    uint64_t due; /* when all lines so far would have come at the steady pace; ms of the loop */
     struct netconsole_ear *next;
 };
 
@@ -24,6 +29,19 @@ struct netconsole {
     char packet[1500];
 };
 
+/* Every line costs time of the loop, and room in the journal and in --json's file. */
+static bool line_fits(struct netconsole_ear *ear)
+{
+    uint64_t now = uv_now(ear->console->socket.loop);
+    uint64_t due = ear->due > now ? ear->due : now;
+    if (ear->passed == NETCONSOLE_LINES_MAX ||
+        due - now > (NETCONSOLE_BURST - 1) * NETCONSOLE_PACE_MS)
+        return false;
+    ear->due = due + NETCONSOLE_PACE_MS;
+    ear->passed++;
+    return true;
+}
+
 /* A line of nothing but marks of progress is not passed on: a transfer makes hundreds of them. */
 static void line_flush(struct netconsole_ear *ear)
 {
@@ -31,8 +49,12 @@ static void line_flush(struct netconsole_ear *ear)
         return;
     ear->text[ear->length] = '\0';
     ear->length = 0;
-    if (ear->text[strspn(ear->text, " #")] != '\0')
+    if (ear->text[strspn(ear->text, " #")] == '\0')
+        return;
+    if (line_fits(ear))
         ear->line(ear->text, ear->arg);
+    else if (ear->left_out++ == 0)
+        ear->line("(it says too much: not all of that is told)", ear->arg);
 }
 
 static void take(struct netconsole_ear *ear, const char *data, size_t size)
@@ -117,6 +139,11 @@ void netconsole_ignore(struct netconsole_ear *ear)
     if (ear == NULL)
         return;
     line_flush(ear);
+    if (ear->left_out > 0) {
+        snprintf(ear->text, sizeof ear->text, "(%" PRIu64 " of its lines were left out)",
+                 ear->left_out);
+        ear->line(ear->text, ear->arg);
+    }
     struct netconsole_ear **link = &ear->console->ears;
     while (*link != ear)
         link = &(*link)->next;

@@ -12,6 +12,12 @@
 
 #define NETCONSOLE_PORT 6666u
 
+/* Of one board: so many lines at once, then one in so many milliseconds, and so many until it is
+ * ignored. */
+#define NETCONSOLE_BURST     500u
+#define NETCONSOLE_PACE_MS   20u
+#define NETCONSOLE_LINES_MAX 5000u
+
 struct netconsole;
 struct netconsole_ear;
 
@@ -20,8 +26,9 @@ struct netconsole *netconsole_open(uv_loop_t *loop, const char *address, uint16_
                                    struct error *err);
 
 /* Hears one board until netconsole_ignore: line is called with each line (printable, without its
- * end, at most 200 characters; longer ones come in pieces). NULL when memory is short or board is
- * no address. */
+ * end, at most 200 characters; longer ones come in pieces). Of a board that says too much some
+ * lines are left out, which is told in two lines more, the first time and at the end. NULL when
+ * memory is short or board is no address. */
 struct netconsole_ear *netconsole_hear(struct netconsole *console, const char *board,
                                        void (*line)(const char *text, void *arg), void *arg);
 

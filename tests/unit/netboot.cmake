@@ -6,6 +6,7 @@ set_target_properties(tftp_serve PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BIN
 foreach(_test tftp_packet tftp_transfer netconsole)
   fleetflash_unit_test(${_test}_test SOURCES ${_test}_test.c LIBS netboot LABELS netboot)
 endforeach()
+target_link_options(netconsole_test PRIVATE -Wl,--wrap=uv_now) # its clock is the test's
 fleetflash_unit_test(boot_script_test SOURCES boot_script_test.c store_help.c
   LIBS netboot PkgConfig::SODIUM PkgConfig::ZSTD Threads::Threads LABELS netboot)
 
