@@ -2,6 +2,7 @@
 #include "netboot/station.h"
 
 #include "netboot/flash_script.h"
+#include "netboot/netboot_name.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,6 +30,12 @@ struct cut {
 
 #define STRANGERS_MAX 16u
 
+/* A board of this run: when its flash is over it is nobody's to the server, but no stranger. */
+struct known {
+    char mac[MAC_TEXT_SIZE];
+    struct known *next;
+};
+
 struct stranger {
     char address[INET6_ADDRSTRLEN];
     char text[160];
@@ -38,6 +45,7 @@ struct station {
     uv_loop_t *loop;
     struct stranger strangers[STRANGERS_MAX]; /* the last ones */
     unsigned next_stranger;
+    struct known *known;
     struct place *places;
     struct cut *cuts;
 };
@@ -89,9 +97,34 @@ int station_address(const struct target_spec *spec, char *out, size_t size, stru
     return 0;
 }
 
+static bool is_known(const struct station *station, const char *mac)
+{
+    for (const struct known *known = station->known; known != NULL; known = known->next)
+        if (strcmp(known->mac, mac) == 0)
+            return true;
+    return false;
+}
+
+static void note_known(struct station *station, const char *mac)
+{
+    char why[160];
+    struct known known = {.next = station->known};
+    if (mac == NULL || mac_canonical(mac, known.mac, why, sizeof why) != 0 ||
+        is_known(station, known.mac))
+        return;
+    struct known *kept = malloc(sizeof *kept);
+    if (kept == NULL)
+        return;
+    *kept = known;
+    station->known = kept;
+}
+
 static void note_stranger(const char *address, const char *name, void *arg)
 {
     struct station *station = arg;
+    struct netboot_name parsed;
+    if (netboot_name_parse(name, &parsed) == 0 && is_known(station, parsed.mac))
+        return;
     struct stranger *stranger = &station->strangers[station->next_stranger++ % STRANGERS_MAX];
     snprintf(stranger->address, sizeof stranger->address, "%s", address);
     snprintf(stranger->text, sizeof stranger->text, "%s asked for %s, which is nobody's", address,
@@ -142,6 +175,7 @@ struct tftp_server *station_server(struct station *station, const struct target_
                                    struct error *err)
 {
     struct place *place = find_place(station, spec, err);
+    note_known(station, spec->mac);
     return place != NULL ? place->server : NULL;
 }
 
@@ -193,6 +227,10 @@ void station_free(struct station *station)
         tftp_server_close(place->server);
         netconsole_close(place->console);
         free(place);
+    }
+    for (struct known *known = station->known, *next; known != NULL; known = next) {
+        next = known->next;
+        free(known);
     }
     for (struct cut *cut = station->cuts, *next; cut != NULL; cut = next) {
         next = cut->next;

@@ -25,9 +25,9 @@ struct tftp_server *station_server(struct station *station, const struct target_
 struct netconsole *station_console(struct station *station, const struct target_spec *spec,
                                    struct error *err);
 
-/* What somebody asked a server for that is nobody's: "10.0.0.7 asked for …"; of the target's own
- * address if that did, else the last one; "" where nobody did. Why a board seems not to ask is most
- * often another MAC address. */
+/* What somebody asked a server for that is nobody's, and no other target's before or after its
+ * turn: "10.0.0.7 asked for …"; of the target's own address if that did, else the last one; ""
+ * where nobody did. Why a board seems not to ask is most often another MAC address. */
 const char *station_stranger(const struct station *station, const struct target_spec *spec);
 
 /* The address of that server, into size bytes of out. 0, or -1 with err. */

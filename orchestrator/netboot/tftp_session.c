@@ -169,9 +169,11 @@ static void session_progress(struct tftp_session *session, uint64_t now)
 {
     struct tftp_guest *guest = session->guest;
     if (guest == NULL || session->name.kind != NAME_PART || guest->events->progress == NULL ||
-        now - session->progress_at < PROGRESS_EVERY)
+        now - session->progress_at < PROGRESS_EVERY ||
+        session->transfer.acked_bytes == session->progress_bytes) /* what was sent again is none */
         return;
     session->progress_at = now;
+    session->progress_bytes = session->transfer.acked_bytes;
     guest->events->progress(guest, session->name.part, session->transfer.acked_bytes,
                             session->transfer.source->size, guest->arg);
 }
@@ -299,6 +301,7 @@ struct tftp_session *session_begin(struct tftp_guest *guest, const struct sockad
     session->server = server;
     session->guest = guest;
     session->name = *name;
+    session->progress_bytes = UINT64_MAX; /* none was told yet */
     session->request_size = packet_size;
     memcpy(session->request, packet, packet_size);
     memcpy(&session->peer, peer,

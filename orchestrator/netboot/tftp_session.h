@@ -49,11 +49,12 @@ struct tftp_session {
     uv_udp_t socket;
     uv_timer_t timer;
     unsigned handles;
-    uint64_t timer_at;    /* µs: when the timer comes, 0: it is not set */
-    uint64_t begun_at;    /* µs */
-    uint64_t progress_at; /* µs: when progress was told last */
-    bool proven;          /* the client has answered to our port */
-    bool summed;          /* the part's crc32 is noted */
+    uint64_t timer_at;       /* µs: when the timer comes, 0: it is not set */
+    uint64_t begun_at;       /* µs */
+    uint64_t progress_at;    /* µs: when progress was told last */
+    uint64_t progress_bytes; /* how many that was */
+    bool proven;             /* the client has answered to our port */
+    bool summed;             /* the part's crc32 is noted */
     bool ended;
     struct tftp_transfer transfer;
     struct netboot_name name;

@@ -30,7 +30,8 @@ int gpio_error_line(struct error *err, const char *chip, const char *line, int c
 
 int gpio_error_busy(struct error *err, const char *chip, const char *line, const char *holder)
 {
-    error_set(err, ERROR_BUSY, "line '%s' of the GPIO chip '%s' is held by %s", line, chip,
+    /* Not ERROR_BUSY: it is the line that is held, not the device by another run. */
+    error_set(err, ERROR_IO, "line '%s' of the GPIO chip '%s' is held by %s", line, chip,
               holder != NULL ? holder : "the kernel or another program");
     return error_remedy(err, "end what holds it (gpioinfo shows it), or use another line");
 }

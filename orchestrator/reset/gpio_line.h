@@ -15,8 +15,8 @@ struct gpio_line;
 
 /* Looks whether the line is there and nobody holds it; claims nothing.
  * chip: "gpiochip0", "0", "/dev/gpiochip0" or a label as gpiodetect(1) shows it. line: its offset
- * or its name. Returns 0, or -1 with ERROR_USAGE (no such chip or line), ERROR_BUSY (held, by whom)
- * or ERROR_IO. */
+ * or its name. Returns 0, or -1 with ERROR_USAGE (no such chip or line) or ERROR_IO (held, and by
+ * whom; the chip does not answer). */
 int gpio_line_check(const char *chip, const char *line, struct error *err);
 
 /* Claims the line and drives it active at once. active_low: a low level is the active one.

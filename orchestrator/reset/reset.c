@@ -23,6 +23,7 @@ enum reset_state {
 struct reset {
     enum reset_state state;
     bool cancelled;
+    bool acted;
     const struct target_spec *target;
     uv_timer_t timer;
     uv_work_t work;
@@ -41,7 +42,7 @@ static void timer_closed(uv_handle_t *handle)
 static void finish(struct reset *reset)
 {
     if (!reset->cancelled)
-        reset->done(reset->err.cls != ERROR_NONE ? &reset->err : NULL, reset->arg);
+        reset->done(reset->err.cls != ERROR_NONE ? &reset->err : NULL, reset->acted, reset->arg);
     reset->state = RESET_CLOSING;
     uv_close((uv_handle_t *)&reset->timer, timer_closed);
 }
@@ -64,6 +65,7 @@ static void work_callback(uv_work_t *work)
         gpio_line_check(spec->chip, spec->line, &reset->err);
     } else if (reset->state == RESET_CLAIMING) {
         reset->line = gpio_line_claim(spec->chip, spec->line, spec->active_low, &reset->err);
+        reset->acted = reset->line != NULL;
     } else {
         gpio_line_release(reset->line, &reset->err);
         reset->line = NULL;
@@ -139,6 +141,7 @@ static void start_command(struct reset *reset)
     reset->state = RESET_COMMAND;
     reset->command =
         local_start(reset->timer.loop, argv, NULL, COMMAND_TIMEOUT_MS, command_callback, reset);
+    reset->acted = reset->command != NULL;
     if (reset->command == NULL) {
         error_set(&reset->err, ERROR_IO, "no memory to run the reset command");
         uv_timer_start(&reset->timer, end_callback, 0, 0);

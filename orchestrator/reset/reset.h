@@ -11,8 +11,9 @@
 
 struct reset;
 
-/* err: NULL when all went well, else why not; it is valid during the call. */
-typedef void (*reset_callback)(const struct error *err, void *arg);
+/* err: NULL when all went well, else why not; it is valid during the call. acted: the line was
+ * driven or the command started, so that the board may be reset, error or not. */
+typedef void (*reset_callback)(const struct error *err, bool acted, void *arg);
 
 /* Begins to reset target, which outlives it and whose reset is present. A line is claimed, held
  * active for the target's `hold`, driven inactive, made an input and given back; a command is run

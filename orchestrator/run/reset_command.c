@@ -58,9 +58,10 @@ static void signal_callback(uv_signal_t *signal, int number)
     resetting_end(resetting);
 }
 
-static void reset_done(const struct error *err, void *arg)
+static void reset_done(const struct error *err, bool acted, void *arg)
 {
     struct resetting *resetting = arg;
+    (void)acted;
     if (err != NULL)
         resetting->err = *err;
     resetting_end(resetting);

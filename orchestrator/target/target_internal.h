@@ -111,8 +111,9 @@ struct target {
     struct parts *parts;            /* the station's */
     struct netconsole_ear *console; /* what its boot loader says */
     struct reset *reset;
-    bool netboot_asked;    /* its boot loader has begun to fetch */
-    uint64_t netboot_sent; /* bytes of transfers that have ended */
+    bool netboot_asked;      /* its boot loader has begun to fetch */
+    uint64_t netboot_sent;   /* bytes of transfers that have ended */
+    unsigned netboot_warned; /* of transfers that failed */
 
     struct reach *reach;
     uint64_t reboot_deadline; /* loop time */

@@ -23,6 +23,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WARNINGS_MAX 32u /* of transfers that failed */
+
 bool target_is_netboot(const struct target *target)
 {
     return target->recovering ||
@@ -48,11 +50,12 @@ void target_netboot_end(struct target *target)
 }
 
 /* The end of it that is not success. Whether anything was written only the board knows; from its
- * first request on it counts as half-written. */
-static void netboot_failed(struct target *target, const struct error *err)
+ * first request on it counts as half-written. before: what it is until then. */
+static void netboot_failed(struct target *target, const struct error *err,
+                           enum target_damage before)
 {
     struct error final = *err;
-    target->status.damage = target->netboot_asked ? DAMAGE_INCOMPLETE : DAMAGE_REBOOTED;
+    target->status.damage = target->netboot_asked ? DAMAGE_INCOMPLETE : before;
     if (target->recovering) {
         target->status.damage = DAMAGE_INCOMPLETE;
         error_set(&final, err->cls, "%.190s; and by its boot loader: %.190s", target->failure.text,
@@ -80,14 +83,15 @@ static void probe_failed(struct target *target, const struct error *err)
 {
     struct error copy = *err;
     if (target->recovering)
-        netboot_failed(target, &copy);
+        netboot_failed(target, &copy, DAMAGE_NONE);
     else
         target_back_out(target, OUTCOME_FAILED, &copy);
 }
 
-static void probe_checked(const struct error *err, void *arg)
+static void probe_checked(const struct error *err, bool acted, void *arg)
 {
     struct target *target = arg;
+    (void)acted;
     target->reset = NULL;
     if (err != NULL) {
         probe_failed(target, err);
@@ -111,7 +115,7 @@ void target_enter_netboot_probe(struct target *target)
         return;
     }
     if (!spec->reset.present) {
-        probe_checked(NULL, target);
+        probe_checked(NULL, false, target);
         return;
     }
     target->reset = reset_check(target->env->loop, spec, probe_checked, target);
@@ -130,8 +134,10 @@ void target_netboot_timeout(struct target *target)
     if (!target->netboot_asked) {
         const char *stranger = station_stranger(target->env->station, spec);
         error_set(&err, ERROR_TIMEOUT,
-                  "its boot loader did not ask for the image within %" PRIu64 " s%s%s",
-                  spec->netboot.timeout / 1000, stranger[0] != '\0' ? "; " : "", stranger);
+                  "its boot loader did not ask for the image within %" PRIu64 " s%s%s%s",
+                  spec->netboot.timeout / 1000,
+                  target->reset != NULL ? "; its reset has not ended yet" : "",
+                  stranger[0] != '\0' ? "; " : "", stranger);
         error_remedy(&err,
                      "look at its console: is there a boot script (docs/netboot.md), does it "
                      "get an address, is its MAC address %s?",
@@ -140,7 +146,7 @@ void target_netboot_timeout(struct target *target)
         error_set(&err, ERROR_TIMEOUT, "its boot loader fetches no more, and does not report");
         error_remedy(&err, "look at its console; it asks again when it is reset");
     }
-    netboot_failed(target, &err);
+    netboot_failed(target, &err, spec->reset.present ? DAMAGE_REBOOTED : DAMAGE_NONE);
 }
 
 static void wait_for(struct target *target, uint64_t milliseconds)
@@ -197,6 +203,16 @@ static void guest_progress(struct tftp_guest *guest, unsigned part, uint64_t byt
     wait_for(target, status->spec->transfer_timeout);
 }
 
+/* A board can begin transfers and end them as fast as it likes. */
+static void warn_of_transfer(struct target *target, const struct tftp_ended *ended)
+{
+    if (target->netboot_warned == WARNINGS_MAX)
+        return;
+    bool last = ++target->netboot_warned == WARNINGS_MAX;
+    target_log(target, LOG_WARNING, "%s: %s%s", ended->name, ended->err->text,
+               last ? "; no more transfers that fail are told of" : "");
+}
+
 static void guest_ended(struct tftp_guest *guest, const struct tftp_ended *ended, void *arg)
 {
     struct target *target = arg;
@@ -204,12 +220,14 @@ static void guest_ended(struct tftp_guest *guest, const struct tftp_ended *ended
     target->netboot_sent += ended->bytes;
     target->status.bytes_sent = target->netboot_sent;
     if (ended->err != NULL && ended->err->cls != ERROR_NONE)
-        target_log(target, LOG_WARNING, "%s: %s", ended->name, ended->err->text);
+        warn_of_transfer(target, ended);
     else if (ended->part >= 0)
         target_set_activity(target, "writing part %d of %u", ended->part + 1,
                             parts_count(target->parts));
-    /* It writes now what it has fetched: as long as one part may take. */
-    wait_for(target, target->status.spec->transfer_timeout);
+    /* It writes now what it has fetched: as long as one part may take. But that nothing was heard
+     * of it for long is no sign of it. */
+    if (!ended->unconfirmed && (ended->err == NULL || ended->err->cls != ERROR_TIMEOUT))
+        wait_for(target, target->status.spec->transfer_timeout);
 }
 
 /* The board says it is done: is it what we sent? */
@@ -226,7 +244,7 @@ static void report_ok(struct target *target, const struct netboot_report *report
                   "its boot loader reports success, and has not fetched all of the image");
     if (err.cls != ERROR_NONE) {
         error_remedy(&err, "look at its boot script and at its console");
-        netboot_failed(target, &err);
+        netboot_failed(target, &err, DAMAGE_REBOOTED);
         return;
     }
     target->status.bytes_written = total;
@@ -256,7 +274,7 @@ static void guest_reported(struct tftp_guest *guest, const struct netboot_report
                          target->status.spec->netboot.part_size >> 20);
         else
             error_remedy(&err, "look at its console; it asks again when it is reset");
-        netboot_failed(target, &err);
+        netboot_failed(target, &err, DAMAGE_REBOOTED);
         break;
     case REPORT_PART:
         target_set_state(target, STATE_VERIFY);
@@ -287,13 +305,17 @@ static const struct tftp_guest_events guest_events = {
     .refused = guest_refused,
 };
 
-static void reset_done(const struct error *err, void *arg)
+static void reset_done(const struct error *err, bool acted, void *arg)
 {
     struct target *target = arg;
     target->reset = NULL;
+    if (err != NULL && acted && target->netboot_asked) { /* it has come out of it */
+        target_log(target, LOG_WARNING, "%s; its boot loader is at work, and goes on", err->text);
+        return;
+    }
     if (err != NULL) {
         struct error copy = *err;
-        netboot_failed(target, &copy);
+        netboot_failed(target, &copy, acted ? DAMAGE_REBOOTED : DAMAGE_NONE);
         return;
     }
     if (!target->netboot_asked)
@@ -353,6 +375,7 @@ void target_enter_netboot(struct target *target)
     struct error err;
     target->netboot_asked = false;
     target->netboot_sent = 0;
+    target->netboot_warned = 0;
     target->status.bytes_skipped = target->status.bytes_written =
         0; /* of a live flash that failed */
     target->guest = let_in(target, &err);
@@ -373,6 +396,6 @@ void target_enter_netboot(struct target *target)
     target->reset = reset_start(target->env->loop, spec, reset_done, target);
     if (target->reset == NULL) {
         error_set(&err, ERROR_IO, "no memory to reset it");
-        netboot_failed(target, &err);
+        netboot_failed(target, &err, DAMAGE_NONE);
     }
 }

@@ -7,12 +7,16 @@ once, as JSON, one object a line: who reads that can act as the boards do. Its a
     address   eth0's, with its length
     ssh       what ~/.ssh is to be
     out       where to print
-    argv      the program with what all runs need
-    runs      for each run: name, arguments, and "take": a line that somebody else takes once any line has changed
+    options   what all runs need
+    runs      for each run: name, program, arguments, and perhaps
+              held     a line that somebody else has all the time
+              take     a line that somebody else takes once any line has changed; the chip LOOSE is gone then
 """
 
+import contextlib
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import threading
@@ -21,6 +25,7 @@ import time
 import gpio_guest
 
 LINES = range(8)
+LOOSE = pathlib.Path("/sys/kernel/config/gpio-sim/loose")  # a chip that is pulled out
 
 
 class Watcher(threading.Thread):
@@ -47,20 +52,38 @@ class Watcher(threading.Thread):
             time.sleep(0.005)
 
 
-def run(argv, wanted, watcher, tell):
+def plug():
+    """The loose chip is there."""
+    (LOOSE / "bank").mkdir(parents=True)
+    (LOOSE / "bank/label").write_text("loose\n")
+    (LOOSE / "live").write_text("1\n")
+
+
+def unplug():
+    if LOOSE.exists():
+        (LOOSE / "live").write_text("0\n")
+        (LOOSE / "bank").rmdir()
+        LOOSE.rmdir()
+
+
+def run(options, wanted, watcher, tell):
     watcher.changed.clear()
-    process = subprocess.Popen([*argv, *wanted["arguments"]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.PIPE, text=True)
-    taker = threading.Thread(target=take, args=(watcher, wanted.get("take"), process), daemon=True)
-    taker.start()
-    _, text = process.communicate()
-    taker.join()
+    plug()
+    with gpio_guest.taken(wanted["held"]) if "held" in wanted else contextlib.nullcontext():
+        process = subprocess.Popen([wanted["program"], *options, *wanted["arguments"]],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        taker = threading.Thread(target=take, args=(watcher, wanted.get("take"), process), daemon=True)
+        taker.start()
+        _, text = process.communicate()
+        taker.join()
+    unplug()
     tell(run=wanted["name"], code=process.returncode, stderr=text, levels=watcher.levels, **gpio_guest.line_info())
 
 
 def take(watcher, number, process):
     while number is not None and process.poll() is None:
         if watcher.changed.wait(0.1):
+            unplug()
             with gpio_guest.taken(number):
                 process.wait()
 
@@ -76,7 +99,7 @@ def main(path):
         subprocess.run(["mount", "--bind", plan["ssh"], "/root/.ssh"], check=True)
         watcher = Watcher(tell, up)
         for wanted in plan["runs"]:
-            run(plan["argv"], wanted, watcher, tell)
+            run(plan["options"], wanted, watcher, tell)
     gpio_guest.be_init(act, plan["out"])
 
 

@@ -80,10 +80,22 @@ def check_loader(board, stderr):
     check("but for the marks of its progress", not re.search(r"console:[ #]*$", stderr, re.M))
 
 
+def check_consoles(boards, stderr):
+    """Of several boards that send their consoles here each is heard in its own log; one of them has its address by DHCP."""
+    by_dhcp, _, last = boards
+    names = {d.mac.replace(":", "-"): d.name for d in boards}
+    said = re.findall(r"(\S+): console: (?:Filename '|TFTP.*?;.*)?([0-9a-f-]{17})/", stderr)
+    check("by DHCP too", (by_dhcp.name, by_dhcp.mac.replace(":", "-")) in said and re.search(
+        rf"{by_dhcp.name}: console: .*our IP address is {re.escape(LEASED)}", stderr), str(said))
+    check("each in its own log", {name for name, _ in said} == {by_dhcp.name, last.name} and
+          all(names[mac] == name for name, mac in said), str(said))
+
+
 def flash_all(lab, boards, image, packed, able):
     """Boards with nothing on their disks: nobody but their boot loaders can flash them."""
     by_dhcp, lossy, last = boards
-    more = {by_dhcp.name: {"address": "dhcp"}, last.name: {"port": PORT, "netconsole": "yes"} if able else {}}
+    console = {"netconsole": "yes"} if able else {}
+    more = {by_dhcp.name: {"address": "dhcp", **console}, last.name: {"port": PORT, **console} if able else {}}
     inventory = lab.inventory(boards, host=lambda d: {
         "mode": "netboot", "mac": d.mac, "reset": {"command": d.reset_command()}, "reboot_timeout": "2m",
         "netboot": {**d.netboot(), "part_size": "24M", **more.get(d.name, {})}})
@@ -111,6 +123,7 @@ def flash_all(lab, boards, image, packed, able):
     check_dhcp(by_dhcp, p.stderr, asked)
     if able:
         check_loader(last, p.stderr)
+        check_consoles(boards, p.stderr)
 
 
 def cut_power_while_written(d):
@@ -148,7 +161,7 @@ def escalate(lab, d, packed):
 def flash_by_line(lab, packed):
     """Begins to flash boards that are reset through GPIO lines. The real one is off until its line has pulsed."""
     board = lab.device("wired", kind="netboard")
-    others = wired.Wired(lab, board, packed)
+    others = wired.Wired(lab, board, packed, long="long" in sys.argv)
     prepare(lab, [board], others.good)
     others.start()
     return others
@@ -172,7 +185,7 @@ def main():
     with Lab() as lab:
         image, packed = netboard.raw("new"), netboard.packed("new")
         boards = [lab.device(f"board-{n}", kind="netboard", firmware=file)
-                  for n, file in enumerate((netboard.FIRMWARE, netboard.FIRMWARE, firmware or netboard.FIRMWARE), 1)]
+                  for n, file in enumerate((firmware or netboard.FIRMWARE, netboard.FIRMWARE, firmware or netboard.FIRMWARE), 1)]
         flash_all(lab, boards, image, packed, able=firmware is not None)
         for d in boards:
             d.power_cut()

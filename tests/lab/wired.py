@@ -4,6 +4,7 @@ and what is seen of a line from its other side is what resets the board at its e
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import threading
@@ -15,9 +16,11 @@ from cache import HERE
 from check import check, outcomes
 from lab import REPO
 
+PROGRAM = pathlib.Path(os.environ.get("FLEETFLASH") or REPO / "build/bin/fleetflash")
+OTHER = PROGRAM.parent / "fleetflash-gpiod2"  # the same with libgpiod 2, where that is there
 ADDRESS = "10.77.0.240"
 TAP = "wired"
-HOLD = 0.3
+HOLD = 0.6
 TAKEN = 6  # the line that somebody else has
 FAKE = "10.77.0.101", "02:ff:00:00:01:01"  # a board that is none (fakeboard.py)
 
@@ -28,11 +31,14 @@ def reset(line):
 
 class Wired(threading.Thread):
     """Flashes a board with a packed image through line 3; in a second run a fake board is flashed through line 4, the
-    one at line 5 never asks, and line 6 is taken by somebody else before its turn comes. join(), then judge()."""
+    one at line 5 never asks, and before their turns come line 6 is taken by somebody else and the chip of another board
+    is gone. With libgpiod 2 the second run once more, in the long form both. join(), then judge()."""
 
-    def __init__(self, lab, board, packed):
+    def __init__(self, lab, board, packed, long=False):
         super().__init__(daemon=True)
         self.lab, self.board, self.packed = lab, board, packed
+        self.versions = [("", PROGRAM), *([("-gpiod2", OTHER)] if OTHER.exists() else [])]
+        self.long = long
         self.dir = lab.dir / "wired"
         self.dir.mkdir()
         self.out, self.failure = self.dir / "out", None
@@ -45,30 +51,37 @@ class Wired(threading.Thread):
 
     def write_faults(self):
         def host(number, line, **kw):
-            return {"host": f"10.77.0.{100 + number}", "mac": f"02:ff:00:00:01:{number:02x}", "reset": reset(line), **kw}
+            return {"host": f"10.77.0.{100 + number}", "mac": f"02:ff:00:00:01:{number:02x}", "reset": {**reset(line), **kw}}
         path = self.dir / "faults.yaml"
         path.write_text(json.dumps({
             "defaults": {"mode": "netboot", "reach": "none", "user": "root", "after": {"host_key": "accept-once"},
                          "netboot": {"disk": "mmc 1", "layout": "disk", "timeout": "5s", "part_size": "1M", "server": ADDRESS}},
             "rollout": {"waves": [{"groups": ["first"], "max_failures": 3}, {"groups": ["second"], "max_failures": 3}]},
-            "groups": {"first": {"hosts": {"fake": host(1, 4), "never": host(2, 5)}}, "second": {"hosts": {"busy": host(3, TAKEN)}}}}))
+            "groups": {"first": {"hosts": {"fake": host(1, 4), "never": host(2, 5)}},
+                       "second": {"hosts": {"busy": host(3, TAKEN), "loose": host(4, 0, chip="loose")}}}}))
         return path
 
     def write_plan(self):
         small = self.dir / "small"
         tftp.make_image(small, (3 << 20) + 512)
-        program = os.environ.get("FLEETFLASH") or REPO / "build/bin/fleetflash"
+        faults = self.write_faults()
+        def run(name, program, inventory, image, *words, **kw):
+            return {"name": name, "program": str(program), **kw,
+                    "arguments": [*words, "-i", str(inventory), "--report", f"{self.dir}/{name}.json", str(image)]}
+        runs = [run("check", PROGRAM, faults, small, "--check", held=TAKEN)]
+        for suffix, program in self.versions:
+            if program == PROGRAM or self.long:
+                runs.append(run(f"well{suffix}", program, self.good, self.packed, "--yes"))
+            runs.append(run(f"faults{suffix}", program, faults, small, "--yes", take=TAKEN))
         self.plan = self.dir / "plan"
         self.plan.write_text(json.dumps({
-            "address": f"{ADDRESS}/24", "ssh": str(self.lab.home / ".ssh"), "out": str(self.out),
-            "argv": [str(program), "--state-dir", "/run/state", "--cache-dir", f"{self.dir}/cache", "--yes", "-v"],
-            "runs": [{"name": "well", "arguments": ["-i", str(self.good), "--report", f"{self.dir}/well.json", str(self.packed)]},
-                     {"name": "faults", "take": TAKEN,
-                      "arguments": ["-i", str(self.write_faults()), "--report", f"{self.dir}/faults.json", str(small)]}]}))
+            "address": f"{ADDRESS}/24", "ssh": str(self.lab.home / ".ssh"), "out": str(self.out), "runs": runs,
+            "options": ["--state-dir", "/run/state", "--cache-dir", f"{self.dir}/cache", "-v"]}))
 
     def act(self, line):
         """What is at the end of a line comes out of its reset, in which it was until now."""
         if line == 3:
+            self.board.power_cut()
             self.board.boot()
         elif line == 4:
             subprocess.run(self.lab.network.enter([sys.executable, HERE / "fakeboard.py", ADDRESS, "good", "fake", *FAKE]), check=True)
@@ -107,27 +120,48 @@ class Wired(threading.Thread):
         check(f"{name}: one pulse on each line that it resets, none elsewhere",
               {n: [level for _, level in seen] for n, seen in changes.items()} == {n: [0, 1] for n in wanted}, str(events))
         for seen in changes.values():
-            check(f"{name}: held for {seen[1][0] - seen[0][0]:.3f} s", seen[1][0] - seen[0][0] > HOLD - 0.1)
+            # Who watches may see the beginning late.
+            check(f"{name}: held for {seen[1][0] - seen[0][0]:.3f} s", seen[1][0] - seen[0][0] > HOLD / 3)
         end = events[-1]
         # What gpioset had stays as that left it.
         check(f"{name}: every line is let go of, an input again", not end["held"] and not set(end["output_lines"]) - {TAKEN} and
               set(end["levels"]) == {1}, str(end))
 
+    def judge_check(self, seen, events):
+        check("--check says which line is held, and touches none: exit code 1", seen["code"] == 1 and len(events) == 1 and
+              "busy" in seen["stderr"] and "is held by gpioset" in seen["stderr"] and "'loose'" not in seen["stderr"], str(seen))
+
+    def judge_well(self, name, seen, events):
+        check(f"{name}: a board is reset by the run that flashes it: exit code 0", seen["code"] == 0, self.board.loader_text()[-4000:])
+        self.judge_lines(name, events, [3])
+        check(f"{name}: it is flashed", set(outcomes(self.dir / f"{name}.json").values()) == {"flashed"})
+
+    def judge_faults(self, name, seen, events):
+        check(f"{name}: exit code 1", seen["code"] == 1, f"{seen['code']} {seen['stderr']}")
+        self.judge_lines(name, events, [4, 5])
+        targets = {t["name"]: t for t in json.loads((self.dir / f"{name}.json").read_text())["targets"]}
+        for board, outcome, damage, words in (
+                ("fake", "flashed", "untouched", ""), ("never", "failed", "rebooted", "did not ask for the image within 5 s"),
+                ("busy", "failed", "untouched", "is held by gpioset"), ("loose", "failed", "untouched", "there is no GPIO chip 'loose'")):
+            target = targets[board]
+            check(f"{name}: {board}: {outcome}, {damage} {words}", target["outcome"] == outcome and
+                  target["damage"] == damage and words in json.dumps(target["error"]), json.dumps(target))
+
     def judge(self):
         """What came of it."""
         check("the machine with GPIO lines did its work", not self.failure, str(self.failure))
-        events = [json.loads(line) for line in self.out.read_text().splitlines()]
-        split = 1 + next(i for i, e in enumerate(events) if e.get("run") == "well")
-        well, faults = events[split - 1], events[-1]
-        print(well["stderr"], faults["stderr"], sep="\n", flush=True)
-        check("a board is reset by the run that flashes it: exit code 0", well["code"] == 0, self.board.loader_text()[-4000:])
-        self.judge_lines("well", events[:split], [3])
-        check("it is flashed, and runs the new image", set(outcomes(self.dir / "well.json").values()) == {"flashed"} and
-              self.board.image_version() == "new", self.board.loader_text()[-2000:])
-        check("with faults: exit code 4, as somebody holds the line of one", faults["code"] == 4, f"{faults['code']} {faults['stderr']}")
-        self.judge_lines("faults", events[split:], [4, 5])
-        targets = {t["name"]: t for t in json.loads((self.dir / "faults.json").read_text())["targets"]}
-        for name, outcome, words in (("fake", "flashed", ""), ("never", "failed", "did not ask for the image within 5 s"),
-                                     ("busy", "failed", "is held by gpioset")):
-            check(f"{name}: {outcome} {words}", targets[name]["outcome"] == outcome and
-                  words in json.dumps(targets[name]["error"]), json.dumps(targets[name]))
+        events = []
+        for event in map(json.loads, self.out.read_text().splitlines()):
+            events.append(event)
+            if "run" not in event:
+                continue
+            print(event["stderr"], flush=True)
+            name = event["run"]
+            if name == "check":
+                self.judge_check(event, events)
+            elif name.startswith("well"):
+                self.judge_well(name, event, events)
+            else:
+                self.judge_faults(name, event, events)
+            events = []
+        check("the board runs the new image", self.board.image_version() == "new", self.board.loader_text()[-2000:])
