@@ -28,6 +28,11 @@ def get(server, address, mac, name):
     return p.stdout if p.returncode == 0 else None
 
 
+def put(server, address, mac, text):
+    """Sends a report as a file."""
+    subprocess.run(["curl", "-sf", "--interface", address, "-T", "-", f"tftp://{server}/{mac}/report"], input=text.encode(), capture_output=True)
+
+
 def say(server, address, text):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.bind((address, 6666))
@@ -87,10 +92,12 @@ def act(server, mode, name, address, mac, pid=None):
     total = sum(len(part) for part in got)
     if mode == "contrary":
         get(server, address, mac, "report/FAILED-0x400-part-0-write")
-    for _ in range(2 if mode == "twice" else 1):
-        get(server, address, mac, f"report/OK-{total - 512 if mode == 'short' else total}")
     if mode == "twice":
+        put(server, address, mac, f"OK {total}\n")
+        put(server, address, mac, "FAILED 0 part 0 write\n")
         get(server, address, mac, "report/FAILED-0x0-part-0-write")
+        return
+    get(server, address, mac, f"report/OK-{total - 512 if mode == 'short' else total}")
 
 
 if __name__ == "__main__":
