@@ -22,10 +22,21 @@ static int parse_ipv6(const char *text, struct in6_addr *out)
     return inet_pton(AF_INET6, address, out) == 1 ? 0 : -1;
 }
 
-static int check_ipv4(const char *text, char *why, size_t why_size)
+bool address_is_ipv4(const char *text)
 {
     struct in_addr address;
-    if (inet_pton(AF_INET, text, &address) == 1)
+    return inet_pton(AF_INET, text, &address) == 1;
+}
+
+bool address_is_number(const char *text)
+{
+    struct in6_addr address;
+    return address_is_ipv4(text) || parse_ipv6(text, &address) == 0;
+}
+
+static int check_ipv4(const char *text, char *why, size_t why_size)
+{
+    if (address_is_ipv4(text))
         return 0;
     snprintf(why, why_size, "'%s' is no IPv4 address", text);
     return -1;

@@ -59,13 +59,33 @@ static int mac_identity(const struct draft *draft, char *out, struct position *a
     return 0;
 }
 
+/* "gpiochip0" of "0", "/dev/gpiochip0" and "gpiochip0": a label is not known for what it is. */
+static void chip_canonical(const char *chip, char *out, size_t out_size)
+{
+    if (strncmp(chip, "/dev/", 5) == 0)
+        chip += 5;
+    bool is_number = chip[0] != '\0' && chip[strspn(chip, "0123456789")] == '\0';
+    snprintf(out, out_size, "%s%s", is_number ? "gpiochip" : "", chip);
+}
+
+/* An offset without the zeros in front of it; a name as it is. */
+static const char *line_canonical(const char *line)
+{
+    if (line[strspn(line, "0123456789")] == '\0')
+        while (line[0] == '0' && line[1] != '\0')
+            line++;
+    return line;
+}
+
 static int reset_identity(const struct draft *draft, char *out, struct position *at)
 {
     const struct reset_spec *reset = &draft->settings.spec.reset;
     if (reset->chip == NULL || reset->line == NULL || is_wrong(draft, LEVEL_RESET, "line") ||
         is_wrong(draft, LEVEL_RESET, "chip"))
         return -1;
-    snprintf(out, ID_SIZE, "reset line %s of %s", reset->line, reset->chip);
+    char chip[ID_SIZE / 2];
+    chip_canonical(reset->chip, chip, sizeof chip);
+    snprintf(out, ID_SIZE, "reset line %.200s of %s", line_canonical(reset->line), chip);
     *at = place_of(draft, LEVEL_RESET, "line");
     return 0;
 }
@@ -140,10 +160,34 @@ static void check_netboot(struct model *model, const struct draft *draft)
     const char *key = spec->recovery == RECOVERY_NETBOOT ? "recovery"
                       : spec->mode == INVENTORY_NETBOOT  ? "mode"
                                                          : NULL;
-    if (key == NULL || spec->mac != NULL || is_wrong(draft, LEVEL_HOST, "mac"))
+    const char *host = spec->host != NULL ? spec->host : draft->name;
+    if (key == NULL)
         return;
-    mistakes_add(model->context.mistakes, place_of(draft, LEVEL_HOST, key),
-                 "'%s' needs its 'mac' for %s: netboot", draft->name, key);
+    if (spec->mac == NULL && !is_wrong(draft, LEVEL_HOST, "mac"))
+        mistakes_add(model->context.mistakes, place_of(draft, LEVEL_HOST, key),
+                     "'%s' needs its 'mac' for %s: netboot", draft->name, key);
+    if (address_is_number(host) || is_wrong(draft, LEVEL_HOST, "host") ||
+        is_wrong(draft, LEVEL_HOST, "netboot"))
+        return;
+    if (!spec->netboot.is_dhcp)
+        mistakes_add(model->context.mistakes, place_of(draft, LEVEL_HOST, "host"),
+                     "'%s' is a name: its boot loader's address must be known for %s: netboot; "
+                     "write host: 10.0.0.11 or netboot: {address: dhcp}",
+                     host, key);
+    else if (spec->netboot.server == NULL)
+        mistakes_add(model->context.mistakes, place_of(draft, LEVEL_HOST, "host"),
+                     "'%s' is a name: which address of this machine its boot loader asks is not "
+                     "known; write netboot: {server: ADDRESS}",
+                     host);
+}
+
+/* It goes into a script between single quotes. */
+static void check_boot(struct model *model, const struct draft *draft)
+{
+    const char *boot = draft->settings.spec.netboot.boot;
+    if (boot != NULL && strchr(boot, '\'') != NULL)
+        mistakes_add(model->context.mistakes, place_of(draft, LEVEL_NETBOOT, "boot"),
+                     "boot may have no ' in it; U-Boot's shell knows double quotes and ; as well");
 }
 
 static void check_services(struct model *model, const struct draft *draft)
@@ -188,6 +232,7 @@ void model_check(struct model *model)
     for (const struct draft *draft = model->drafts; draft != NULL; draft = draft->next) {
         check_reset(model, draft);
         check_netboot(model, draft);
+        check_boot(model, draft);
         check_services(model, draft);
         check_waves(model, draft);
     }

@@ -109,13 +109,13 @@ static const struct key keys[] = {
      .help = "of the pieces that the boot loader fetches, which must fit into the device's memory"},
     {"timeout", TYPE_DURATION, LEVEL_NETBOOT, "5s…1h", "2m", TARGET(netboot.timeout),
      .help = "from the reset until its boot loader asks for the image"},
-    {"disk", TYPE_TEXT, LEVEL_NETBOOT, NULL, "mmc 0", TARGET(netboot.disk),
+    {"disk", TYPE_DISK, LEVEL_NETBOOT, NULL, "mmc 0", TARGET(netboot.disk),
      .help = "what its boot loader calls the disk that is flashed"},
     {"boot", TYPE_TEXT, LEVEL_NETBOOT, .fallback = "kernel8.img", TARGET(netboot.boot),
      .help = "its boot loader's commands that boot from that disk"},
-    {"netmask", TYPE_ADDRESS, LEVEL_NETBOOT, .fallback = "255.255.255.0", TARGET(netboot.netmask),
+    {"netmask", TYPE_IPV4, LEVEL_NETBOOT, .fallback = "255.255.255.0", TARGET(netboot.netmask),
      .help = "of its network, with a static address"},
-    {"gateway", TYPE_ADDRESS, LEVEL_NETBOOT, .fallback = "none", TARGET(netboot.gateway),
+    {"gateway", TYPE_IPV4, LEVEL_NETBOOT, .fallback = "none", TARGET(netboot.gateway),
      .help = "to the controller, with a static address"},
     {"netconsole", TYPE_CHOICE, LEVEL_NETBOOT, "no|yes", "no", TARGET(netboot.netconsole),
      .help = "whether what its boot loader says is sent to the controller too"},
@@ -199,12 +199,13 @@ const char *keys_level_words(enum key_level level)
 char *keys_type_text(const struct key *key, char *out, size_t out_size)
 {
     static const char *const names[TYPE_COUNT] = {
-        [TYPE_MAP] = "mapping",    [TYPE_TEXT] = "text",     [TYPE_COMMAND] = "command",
-        [TYPE_FILE] = "file",      [TYPE_NAME] = "name",     [TYPE_ADDRESS] = "address",
-        [TYPE_USER] = "user name", [TYPE_NUMBER] = "number", [TYPE_DURATION] = "duration",
-        [TYPE_CHOICE] = NULL,      [TYPE_HOSTKEY] = NULL,    [TYPE_DEVICE] = "device",
-        [TYPE_MAC] = "MAC",        [TYPE_LIMIT] = "N or N%", [TYPE_WINDOW] = "HH:MM-HH:MM",
-        [TYPE_NAMES] = "names",    [TYPE_LIST] = "list",     [TYPE_SIZE] = "size",
+        [TYPE_MAP] = "mapping",       [TYPE_TEXT] = "text",        [TYPE_COMMAND] = "command",
+        [TYPE_FILE] = "file",         [TYPE_NAME] = "name",        [TYPE_ADDRESS] = "address",
+        [TYPE_USER] = "user name",    [TYPE_NUMBER] = "number",    [TYPE_DURATION] = "duration",
+        [TYPE_CHOICE] = NULL,         [TYPE_HOSTKEY] = NULL,       [TYPE_DEVICE] = "device",
+        [TYPE_MAC] = "MAC",           [TYPE_LIMIT] = "N or N%",    [TYPE_WINDOW] = "HH:MM-HH:MM",
+        [TYPE_NAMES] = "names",       [TYPE_LIST] = "list",        [TYPE_SIZE] = "size",
+        [TYPE_IPV4] = "IPv4 address", [TYPE_DISK] = "U-Boot disk",
     };
     const char *name = names[key->type];
     snprintf(out, out_size, "%s%s%s", name == NULL ? "" : name,

@@ -22,6 +22,8 @@ enum key_type {
     TYPE_HOSTKEY,  /* struct hostkey_spec; range like a choice's */
     TYPE_DEVICE,
     TYPE_MAC,
+    TYPE_IPV4,   /* IPv4 address */
+    TYPE_DISK,   /* as U-Boot calls it: "mmc 0" */
     TYPE_LIMIT,  /* struct failure_limit */
     TYPE_WINDOW, /* window_from and window_to of struct wave_spec */
     TYPE_NAMES,  /* list of names */

@@ -267,6 +267,33 @@ static int read_device(const struct reading *reading)
     return COMPLAIN(reading, "device must be auto, /dev/…, serial:… or model:…, not '%s'", text);
 }
 
+/* Both go into the scripts that boards run. */
+static int read_ipv4(const struct reading *reading)
+{
+    if (address_is_ipv4(reading->text))
+        return store_text(reading, reading->text);
+    return COMPLAIN(reading, "%s must be an IPv4 address like 10.0.0.1, not '%s'",
+                    reading->key->name, reading->text);
+}
+
+bool value_is_disk(const char *text)
+{
+    size_t interface = strspn(text, "abcdefghijklmnopqrstuvwxyz");
+    if (interface == 0 || interface > 15 || text[interface] != ' ')
+        return false;
+    const char *number = text + interface + 1;
+    size_t digits = strspn(number, "0123456789");
+    return digits > 0 && digits <= 3 && number[digits] == '\0';
+}
+
+static int read_disk(const struct reading *reading)
+{
+    if (value_is_disk(reading->text))
+        return store_text(reading, reading->text);
+    return COMPLAIN(reading, "%s must be what U-Boot calls it, like 'mmc 0' or 'usb 0', not '%s'",
+                    reading->key->name, reading->text);
+}
+
 static int read_mac(const struct reading *reading)
 {
     char mac[MAC_TEXT_SIZE], why[WHY_SIZE];
@@ -361,7 +388,8 @@ int value_read(const struct context *context, const struct key *key, const char 
         [TYPE_NAME] = read_name,     [TYPE_ADDRESS] = read_address,   [TYPE_USER] = read_user,
         [TYPE_NUMBER] = read_number, [TYPE_DURATION] = read_duration, [TYPE_SIZE] = read_size,
         [TYPE_CHOICE] = read_choice, [TYPE_HOSTKEY] = read_hostkey,   [TYPE_DEVICE] = read_device,
-        [TYPE_MAC] = read_mac,       [TYPE_LIMIT] = read_limit,       [TYPE_WINDOW] = read_window,
+        [TYPE_IPV4] = read_ipv4,     [TYPE_DISK] = read_disk,         [TYPE_MAC] = read_mac,
+        [TYPE_LIMIT] = read_limit,   [TYPE_WINDOW] = read_window,
     };
     struct reading reading = {context, key, text, at, (char *)base + key->offset, base};
     return readers[key->type](&reading);

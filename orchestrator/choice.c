@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "choice.h"
 
+#include "address.h"
 #include "run/self.h"
 
 #include <stdio.h>
@@ -52,6 +53,11 @@ size_t choice_check_netboot(const struct options *options, const struct inventor
         if (netboot && spec->mac == NULL)
             diagnostics_add(&mistakes, inventory->file, spec->at,
                             "'%s' needs its 'mac' to be flashed by its boot loader", spec->name);
+        if (netboot && !spec->netboot.is_dhcp && !address_is_number(spec->host))
+            diagnostics_add(&mistakes, inventory->file, spec->at,
+                            "'%s' is a name: its boot loader's address must be known; write host: "
+                            "10.0.0.11 or netboot: {address: dhcp}",
+                            spec->host);
     }
     for (size_t i = 0; i < mistakes.count; i++)
         fprintf(stderr, "%s\n", mistakes.texts[i]);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "netboot/boot_script.h"
 
+#include "values.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,14 +19,6 @@ static int check_ipv4(const struct target_spec *spec, const char *what, const ch
     error_set(err, ERROR_USAGE, "%s: %s '%s' is no IPv4 address, and U-Boot wants one", spec->name,
               what, text);
     return error_remedy(err, "write the address in numbers, or netboot: {address: dhcp}");
-}
-
-bool boot_script_is_disk(const char *text)
-{
-    char interface[16];
-    unsigned number;
-    char rest;
-    return sscanf(text, "%15[a-z] %u%c", interface, &number, &rest) == 2;
 }
 
 /* They go into the script between single quotes. */
@@ -44,7 +38,7 @@ static int check_board(const struct boot_script_board *board, struct error *err)
         error_set(err, ERROR_USAGE, "%s has no 'mac', by which its boot loader asks", spec->name);
         return error_remedy(err, "add mac: to its entry in the inventory");
     }
-    if (!boot_script_is_disk(spec->netboot.disk)) {
+    if (!value_is_disk(spec->netboot.disk)) {
         error_set(err, ERROR_USAGE, "%s: '%s' is no disk of U-Boot", spec->name,
                   spec->netboot.disk);
         return error_remedy(err, "write netboot: {disk: mmc 0}");
@@ -216,7 +210,11 @@ char *boot_script_make(const struct boot_script_board *boards, size_t count, str
                 count == 1 ? "" : "s");
         write_boards(out, boards, count);
         write_network(out);
-        write_asking(out, boards[0].spec->retries + 1);
+        unsigned retries = 0; /* there is one loop for all */
+        for (size_t i = 0; i < count; i++)
+            if (retries < boards[i].spec->retries)
+                retries = boards[i].spec->retries;
+        write_asking(out, retries + 1);
         write_boot(out);
         if (fclose(out) == 0)
             return text;

@@ -22,7 +22,4 @@ struct boot_script_board {
  * shell. The text is the caller's to free; NULL with err (ERROR_USAGE, naming the target). */
 char *boot_script_make(const struct boot_script_board *boards, size_t count, struct error *err);
 
-/* Is that what U-Boot calls a disk: "mmc 0"? */
-bool boot_script_is_disk(const char *text);
-
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "netboot/flash_script.h"
 
-#include "netboot/boot_script.h"
 #include "netboot/report_text.h"
+#include "values.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -194,7 +194,7 @@ char *flash_script_make(const struct flash_script *script, struct error *err)
 {
     char *text = NULL;
     size_t size;
-    if (!boot_script_is_disk(script->disk)) {
+    if (!value_is_disk(script->disk)) {
         error_set(err, ERROR_USAGE, "'%s' is no disk of U-Boot", script->disk);
         error_remedy(err, "write netboot: {disk: mmc 0}");
         return NULL;

@@ -143,8 +143,33 @@ static const struct wrong values[] = {
      "f:4:18: reset needs 'chip' and 'line', or 'command'\n"},
     {HOSTS("      a: {reset: {chip: x, line: 1, command: y}}\n"),
      "f:4:18: reset is either chip and line, or command, not both\n"},
-    {HOSTS("      a: {recovery: netboot}\n"),
-     "f:4:21: 'a' needs its 'mac' for recovery: netboot\n"},
+    {HOSTS("      a: {host: 10.0.0.1, recovery: netboot}\n"),
+     "f:4:37: 'a' needs its 'mac' for recovery: netboot\n"},
+    {HOSTS("      a: {netboot: {disk: mmc0}}\n"),
+     "f:4:27: disk must be what U-Boot calls it, like 'mmc 0' or 'usb 0', not 'mmc0'\n"},
+    {HOSTS("      a: {netboot: {disk: mmc  0}}\n"),
+     "f:4:27: disk must be what U-Boot calls it, like 'mmc 0' or 'usb 0', not 'mmc  0'\n"},
+    {HOSTS("      a: {netboot: {disk: mmc 0; reset}}\n"),
+     "f:4:27: disk must be what U-Boot calls it, like 'mmc 0' or 'usb 0', not 'mmc 0; reset'\n"},
+    {HOSTS("      a: {netboot: {disk: \"mmc 0 \"}}\n"),
+     "f:4:27: disk must be what U-Boot calls it, like 'mmc 0' or 'usb 0', not 'mmc 0 '\n"},
+    {HOSTS("      a: {netboot: {gateway: gate.lan}}\n"),
+     "f:4:30: gateway must be an IPv4 address like 10.0.0.1, not 'gate.lan'\n"},
+    {HOSTS("      a: {netboot: {netmask: 24}}\n"),
+     "f:4:30: netmask must be an IPv4 address like 10.0.0.1, not '24'\n"},
+    {HOSTS("      a: {netboot: {boot: \"setenv x 'y'\"}}\n"),
+     "f:4:27: boot may have no ' in it; U-Boot's shell knows double quotes and ; as well\n"},
+    /* Who may ask has an address; a name would be turned away when it is too late. */
+    {HOSTS("      a: {mac: 02:00:00:00:00:01, mode: netboot}\n"),
+     "f:4:7: 'a' is a name: its boot loader's address must be known for mode: netboot; write host: "
+     "10.0.0.11 or netboot: {address: dhcp}\n"},
+    {HOSTS("      a: {host: b, mac: 02:00:00:00:00:01, recovery: netboot, netboot: {server: "
+           "10.0.0.1}}\n"),
+     "f:4:17: 'b' is a name: its boot loader's address must be known for recovery: netboot; write "
+     "host: 10.0.0.11 or netboot: {address: dhcp}\n"},
+    {HOSTS("      a: {mac: 02:00:00:00:00:01, mode: netboot, netboot: {address: dhcp}}\n"),
+     "f:4:7: 'a' is a name: which address of this machine its boot loader asks is not known; "
+     "write netboot: {server: ADDRESS}\n"},
     {"defaults: {mode: netboot}\n" GOOD, "f:5:7: 'a' needs its 'mac' for mode: netboot\n"},
 };
 
@@ -195,6 +220,13 @@ static const struct wrong several[] = {
      "f:5:16: 'b' has the MAC address dc:a6:32:01:02:03 of 'a' (line 4)\n"},
     {HOSTS("      a: {reset: {chip: x, line: 1}}\n      b: {reset: {chip: x, line: 1}}\n"),
      "f:5:34: 'b' has the reset line 1 of x of 'a' (line 4)\n"},
+    /* one line, however it is spelt */
+    {HOSTS("      a: {reset: {chip: gpiochip0, line: 17}}\n"
+           "      b: {reset: {chip: /dev/gpiochip0, line: 017}}\n"),
+     "f:5:47: 'b' has the reset line 17 of gpiochip0 of 'a' (line 4)\n"},
+    {HOSTS("      a: {reset: {chip: gpiochip0, line: 17}}\n"
+           "      b: {reset: {chip: 0, line: 17}}\n"),
+     "f:5:34: 'b' has the reset line 17 of gpiochip0 of 'a' (line 4)\n"},
     /* the wrong port hides nothing, and is told once */
     {"defaults: {port: x}\n" HOSTS("      a: {host: h}\n      b: {host: h}\n"),
      "f:1:18: port must be 1…65535, not x\n"
