@@ -52,6 +52,12 @@ int flash_script_range(enum netboot_layout layout, const struct store_info *info
                   range->size, SECTOR);
         return error_remedy(err, "write netboot: {part_size: 64M}");
     }
+    if (range->size != 0 && (info->image_size - range->start - 1) / range->size >= PARTS_MAX) {
+        error_set(err, ERROR_REFUSED,
+                  "in parts of %" PRIu64 " bytes the image has more than %u of them", range->size,
+                  PARTS_MAX);
+        return error_remedy(err, "write a larger netboot: {part_size}");
+    }
     if ((info->image_size - range->start) % SECTOR == 0)
         return 0;
     error_set(err, ERROR_REFUSED,
@@ -90,7 +96,7 @@ static void write_places(FILE *out, const struct flash_script *script)
 
 /* What is done for each part. It is read back to where it was fetched to, and the sum of that is
  * what the server compares: a part that is told of is on the disk. */
-static void write_functions(FILE *out)
+static void write_functions(FILE *out, unsigned tries)
 {
     fprintf(
         out,
@@ -104,6 +110,10 @@ static void write_functions(FILE *out)
         "crc32 ${ramdisk_addr_r} ${ff_size} ${ff_scratch} && setexpr.l ff_crc *${ff_scratch} && "
         "setenv ff_step compare && "
         "tftpboot ${ff_scratch} ${ff_mac}/report/PART-${ff_n}-${ff_size}-${ff_crc}'\n");
+    fprintf(out, "setenv ff_part 'run ff_do");
+    for (unsigned i = 1; i < tries; i++)
+        fprintf(out, " || run ff_do");
+    fprintf(out, "'\n");
     /* The text of a variable as a file: "ff_text=…" in memory, without its first eight bytes. */
     fprintf(
         out,
@@ -126,17 +136,17 @@ static void write_part(FILE *out, const struct flash_script *script, unsigned pa
 {
     uint64_t offset = parts_offset(script->parts, part) - parts_offset(script->parts, 0);
     uint64_t size = parts_size(script->parts, part);
+    /* The first part comes last. Not the board's own sum: one with 32 bits counts to 4 GiB. */
+    uint64_t done =
+        part > 0 ? offset - parts_size(script->parts, 0) + size : parts_total(script->parts);
     fprintf(out, "if test -z \"${ff_failed}\"; then\n");
     fprintf(out,
             "  setenv ff_n %u; setenv ff_offset 0x%" PRIx64 "; setenv ff_count 0x%" PRIx64
-            "; setenv ff_words 0x%" PRIx64 "; setenv ff_size 0x%" PRIx64 "\n ",
-            part, offset / SECTOR, size / SECTOR, size / 4, size);
-    for (unsigned i = 0; i < script->tries; i++)
-        fprintf(out, " run ff_do ||");
-    fprintf(out,
-            " setenv ff_failed part-%u-${ff_step}\nfi\n"
-            "if test -z \"${ff_failed}\"; then setexpr ff_bytes ${ff_bytes} + 0x%" PRIx64 "; fi\n",
-            part, size);
+            "; setenv ff_words 0x%" PRIx64 "; setenv ff_size 0x%" PRIx64 "\n"
+            "  run ff_part || setenv ff_failed part-%u-${ff_step}\n"
+            "fi\n"
+            "if test -z \"${ff_failed}\"; then setenv ff_bytes %" PRIx64 "; fi\n",
+            part, offset / SECTOR, size / SECTOR, size / 4, size, part, done);
 }
 
 /* Linux looks at the type only for extended partitions; board firmware wants to see FAT. */
@@ -205,7 +215,7 @@ char *flash_script_make(const struct flash_script *script, struct error *err)
         fprintf(out, "# fleetflash: %u parts, %" PRIu64 " bytes\n", count,
                 parts_total(script->parts));
         write_places(out, script);
-        write_functions(out);
+        write_functions(out, script->tries);
         write_head_away(out);
         for (unsigned part = 1; part < count; part++)
             write_part(out, script, part);

@@ -67,7 +67,7 @@ struct parts *parts_open(uv_loop_t *loop, struct store *store, const struct part
         free(parts);
         return NULL;
     }
-    if (parts_total(parts) / parts->layout.size >= PARTS_MAX) {
+    if ((parts_total(parts) - 1) / parts->layout.size >= PARTS_MAX) {
         error_set(err, ERROR_USAGE, "parts of %llu bytes would be more than %u",
                   (unsigned long long)parts->layout.size, PARTS_MAX);
         free(parts);

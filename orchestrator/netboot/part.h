@@ -13,7 +13,7 @@
 #include <uv.h>
 
 #define PART_SIZE_DEFAULT (750ull << 20) /* fits a board with 1 GiB */
-#define PARTS_MAX         10000u
+#define PARTS_MAX         2048u          /* the script that fetches them has to fit, too */
 
 struct part_layout {
     uint64_t start, end; /* bytes of the image that are cut up; end 0: the image's */

@@ -155,7 +155,7 @@ int shift_find(const struct target_status *status, const struct store_info *info
                struct shift *shift, struct error *err)
 {
     const struct target_facts *facts = &status->facts;
-    struct part_layout range = {.size = SECTOR};
+    struct part_layout range = {0};
     *shift = (struct shift){0};
     if (!shift_is_wanted(status->spec))
         return 0;

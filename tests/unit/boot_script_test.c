@@ -57,6 +57,8 @@ static void test_refused(void **state)
     specs[0].netboot.is_dhcp = true;
     specs[0].netboot.disk = "mmc 0; reset";
     assert_refused(specs, 1, "no disk of U-Boot");
+    specs[0].netboot.disk = "mmc0"; /* nothing is behind its end to be taken for the number */
+    assert_refused(specs, 1, "no disk of U-Boot");
     specs[0].netboot.disk = "mmc 0";
     specs[0].netboot.boot = "echo 'x'; reset";
     assert_refused(specs, 1, "neither '");
@@ -72,6 +74,7 @@ static void test_words(void **state)
     specs[1].netboot.is_dhcp = true;
     specs[1].netboot.port = 6969;
     specs[1].netboot.layout = NETBOOT_DISK;
+    specs[1].retries = 4;
     char *one = make(&specs[0], 1, &err), *two = make(specs, 2, &err);
     assert_non_null(one);
     assert_non_null(two);
@@ -84,6 +87,7 @@ static void test_words(void **state)
     assert_non_null(strstr(two, "setenv ff_mac 02-00-00-00-00-02\nsetenv ff_ip\n"));
     assert_non_null(strstr(two, "setenv ff_port 6969\n"));
     assert_non_null(strstr(two, "setenv ff_bootpart 1\n"));
+    assert_non_null(strstr(two, "for ff_try in 1 2 3 4 5; do")); /* the most that one wants */
     free(one);
     free(two);
 }
@@ -155,19 +159,72 @@ static void test_range(void **state)
     assert_range(&info, NETBOOT_SHIFTED, -1, "not numbered");
     info = image("mbr", 2, (64 << 20) + 100);
     assert_range(&info, NETBOOT_DISK, -1, "no whole sectors");
-    info = image("mbr", 2, 64 << 20);
+    info = image("mbr", 2, (uint64_t)4 << 30);
+    struct part_layout small = {.size = 1 << 20};
     struct error err;
+    assert_int_equal(flash_script_range(NETBOOT_DISK, &info, &small, &err), -1);
+    assert_non_null(strstr(err.text, "more than 2048"));
+    small.size <<= 1;
+    assert_int_equal(flash_script_range(NETBOOT_DISK, &info, &small, &err), 0);
+    info = image("mbr", 2, 64 << 20);
     struct part_layout odd = {.size = (1 << 20) + 1};
     assert_int_equal(flash_script_range(NETBOOT_DISK, &info, &odd, &err), -1);
+}
+
+/* How often a text has a word in it. */
+static size_t count(const char *text, const char *word)
+{
+    size_t found = 0;
+    while ((text = strstr(text, word)) != NULL) {
+        found++;
+        text += strlen(word);
+    }
+    return found;
+}
+
+/* What is written so far is a number in the script, not one that the board adds up: with 32 bits it
+ * could not tell of 4 GiB. */
+static void test_sums(void **state)
+{
+    (void)state;
+    scratch_enter();
+    image_make("disk.img", (5 << 20) + 512);
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    struct store_options options = {.image = "disk.img", .cache_dir = "cache"};
+    struct prepared prepared = {0};
+    prepare_wait(&loop, &options, &prepared);
+    assert_non_null(prepared.store);
+    struct part_layout layout = {.size = 2 << 20};
+    struct error err = {0};
+    struct parts *parts = parts_open(&loop, prepared.store, &layout, &err);
+    struct flash_script script = {.mac = "02:00:00:00:00:01",
+                                  .disk = "mmc 0",
+                                  .layout = NETBOOT_DISK,
+                                  .facts = &store_info(prepared.store)->facts,
+                                  .parts = parts,
+                                  .tries = 3};
+    char *text = flash_script_make(&script, &err);
+    assert_non_null(text);
+    assert_int_equal(count(text, "ff_bytes ${ff_bytes}"), 0);
+    const char *second = strstr(text, "setenv ff_bytes 200000;");
+    const char *third = strstr(text, "setenv ff_bytes 300200;");
+    const char *first = strstr(text, "setenv ff_bytes 500200;");
+    assert_true(second != NULL && third != NULL && first != NULL);
+    assert_true(second < third && third < first);
+    assert_int_equal(count(text, "setenv ff_bytes "), 4); /* one of them in the beginning */
+    assert_int_equal(count(text, "run ff_do"), script.tries);
+    free(text);
+    parts_close(parts);
+    store_finish(&loop, prepared.store);
+    scratch_leave();
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_words),
-        cmocka_unit_test(test_form),
-        cmocka_unit_test(test_range),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_words), cmocka_unit_test(test_form),
+        cmocka_unit_test(test_range),   cmocka_unit_test(test_sums),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
