@@ -191,6 +191,14 @@ static void warn_loader(const struct target_status *status, struct texts *extra)
     extra_warn(extra, text);
 }
 
+/* What recovery needs is looked at before; that somebody is there to reset it cannot be. */
+static void warn_recovery(const struct target_status *status, struct texts *extra)
+{
+    const struct target_spec *spec = status->spec;
+    if (spec->recovery == RECOVERY_NETBOOT && !spec->reset.present && status->mode != MODE_NETBOOT)
+        extra_warn(extra, "recovery: netboot follows by itself only where a `reset` is given");
+}
+
 static void texts_fill(const struct run *run, const struct target_status *status,
                        struct texts *extra)
 {
@@ -208,12 +216,14 @@ static void texts_fill(const struct run *run, const struct target_status *status
                  spec->after.host != NULL ? spec->after.host : spec->host, port != 0 ? port : 22);
     trust_sentence(run, status, extra->trust, sizeof extra->trust);
     if (status->mode == MODE_NETBOOT)
-        snprintf(extra->services, sizeof extra->services, "everything: it is reset");
+        snprintf(extra->services, sizeof extra->services, "everything: %s",
+                 spec->reset.present ? "it is reset" : "SOMEBODY HAS TO RESET IT, by hand");
     else
         services_text(&spec->services, extra->services, sizeof extra->services);
     warn_reachability(run, status, extra);
     warn_shifted(run, status, extra);
     warn_loader(status, extra);
+    warn_recovery(status, extra);
     struct error err;
     char text[200];
     if (plan_judge(run, status, &err) != 0) {

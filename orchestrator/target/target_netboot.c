@@ -75,7 +75,9 @@ static void assume_facts(struct target *target)
     if (facts->known)
         return; /* of the live flash that failed */
     snprintf(facts->model, sizeof facts->model, "not asked (netboot)");
-    snprintf(facts->disk, sizeof facts->disk, "the one that its boot script names");
+    const struct netboot_spec *netboot = &target->status.spec->netboot;
+    snprintf(facts->disk, sizeof facts->disk, "%s (U-Boot's)%s", netboot->disk,
+             netboot->layout == NETBOOT_SHIFTED ? ", behind its first partition" : "");
     facts->known = true;
 }
 

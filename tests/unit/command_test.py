@@ -167,6 +167,33 @@ def a_clock_that_was_set_back():
            ["+0s", "+0s"])
 
 
+def boards_that_are_flashed_by_their_loaders():
+    table = bytes(440) + b"test" + bytes(2) + struct.pack("<4x B 3x 2I", 0x83, 64, 1024) + bytes(48) + b"\x55\xaa"
+    pathlib.Path("mbr.img").write_bytes(table + b"x" * ((1 << 20) - len(table)))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        pathlib.Path("by_hand.yaml").write_text(BOARDS.replace("{server: 127.0.0.1}",
+            f"{{server: 127.0.0.1, port: {port}}}").replace(', reset: {command: "true"}', ""), encoding="ascii")
+        words = ["-i", "by_hand.yaml", "--check", "--state-dir", "state", "--cache-dir", "cache", "--accept-once"]
+        taken = run(*words, "mbr.img")
+    expect("a port that another server has", taken.returncode, 1)
+    expect("a port that another server has: what is said",
+           f"pi: failed: TFTP server: UDP port {port} of 127.0.0.1 is in use — `ss -ulpn sport = :{port}` says by "
+           "whom: stop it, or choose another port or address" in taken.stderr, True)
+    end = run(*words, "mbr.img")
+    expect("a board without a reset", end.returncode, 0)
+    expect("a board without a reset: the plan", [line.split(None, 1)[1] for line in end.stderr.splitlines()
+                                                 if line.startswith(("  stops", "  disk"))],
+           ["mmc 0 (U-Boot's), behind its first partition", "everything: SOMEBODY HAS TO RESET IT, by hand"])
+    pathlib.Path("named.yaml").write_text("groups: {lab: {hosts: {pi.lan: {mac: 02-00-00-00-00-01}}}}\n", encoding="ascii")
+    end = run("-i", "named.yaml", "--check", "--mode", "netboot", "--state-dir", "state", "mbr.img")
+    expect("--mode netboot of a name", end.returncode, 2)
+    expect("--mode netboot of a name: what is said", end.stderr.splitlines(),
+           ["named.yaml:1:24: 'pi.lan' is a name: its boot loader's address must be known; write host: 10.0.0.11 or "
+            "netboot: {address: dhcp}"])
+
+
 # The journal syncs at each step: on a disk that others keep busy that takes minutes in sum.
 memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 with tempfile.TemporaryDirectory(dir=memory) as folder:
@@ -176,6 +203,7 @@ with tempfile.TemporaryDirectory(dir=memory) as folder:
     output_that_cannot_be_written()
     a_card_keeps_its_name()
     what_a_command_says()
+    boards_that_are_flashed_by_their_loaders()
     a_dead_device_before_the_window()
     events_that_cannot_be_written()
     a_check_leaves_no_trace()
