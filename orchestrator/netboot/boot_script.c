@@ -107,7 +107,7 @@ static void write_variables(FILE *out, const struct boot_script_board *board)
 
 static void write_boards(FILE *out, const struct boot_script_board *boards, size_t count)
 {
-    fprintf(out, "setenv ff_mac\n");
+    fprintf(out, "# Which board this is\nsetenv ff_mac\n");
     for (size_t i = 0; i < count; i++) {
         const char *mac = boards[i].spec->mac;
         if (count > 1)
@@ -130,6 +130,7 @@ static void write_boards(FILE *out, const struct boot_script_board *boards, size
 static void write_network(FILE *out)
 {
     fprintf(out,
+            "# How it gets to the controller\n"
             "setenv ff_net 'if test -n \"${ff_ip}\"; then "
             "setenv ipaddr ${ff_ip}; setenv netmask ${ff_netmask}; setenv gatewayip ${ff_gateway}; "
             "else setenv autoload no; dhcp; fi; "
@@ -145,7 +146,8 @@ static void write_network(FILE *out)
  * USB. A flash script that succeeds does not come back. */
 static void write_asking(FILE *out, unsigned tries)
 {
-    fprintf(out, "setexpr ff_load ${scriptaddr} + 100000\n"
+    fprintf(out, "# Is there something to flash? Its script does not come back when it is done\n"
+                 "setexpr ff_load ${scriptaddr} + 100000\n"
                  "if test -n \"${ff_mac}\"; then\n"
                  "for ff_try in");
     for (unsigned i = 1; i <= tries; i++)
@@ -168,7 +170,8 @@ static void write_asking(FILE *out, unsigned tries)
  * the third one where the boot loader has the first. */
 static void write_boot(FILE *out)
 {
-    fprintf(out, "setenv ff_root\n"
+    fprintf(out, "# No: what is on the disk\n"
+                 "setenv ff_root\n"
                  "if test -n \"${ff_rootpart}\"; then\n"
                  "  part uuid ${ff_if} ${ff_dev}:${ff_rootpart} ff_root\n"
                  "fi\n"

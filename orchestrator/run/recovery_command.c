@@ -108,6 +108,10 @@ static int check_output(const char *path, struct error *err)
         error_set(err, ERROR_USAGE, "no file to write is given");
         return error_remedy(err, "write -o FILE");
     }
+    if (strcmp(path, "-") == 0) {
+        error_set(err, ERROR_USAGE, "it is not written to standard output");
+        return error_remedy(err, "name a file; one of that name is ./-");
+    }
     if (stat(path, &status) != 0 || S_ISREG(status.st_mode))
         return 0;
     error_set(err, ERROR_USAGE, "%s is there and no regular file", path);
@@ -129,10 +133,11 @@ static struct buffer *prepare(const struct recovery_command *command, const char
     return script;
 }
 
-/* Into a file beside it first: an image that breaks off is never under the wanted name. */
+/* Into a file beside it first: an image that breaks off is never under the wanted name. Nobody else
+ * has made that one, and no link leads from it elsewhere. */
 static int write_as(const char *path, const struct buffer *data, struct error *err)
 {
-    FILE *file = fopen(path, "wb");
+    FILE *file = fopen(path, "wbx");
     if (file != NULL) {
         bool written = fwrite(data->data, 1, data->size, file) == data->size;
         if (fclose(file) == 0 && written)
@@ -152,10 +157,15 @@ static int finish(const struct recovery_command *command, const char *part, int 
     return -1;
 }
 
-static const char *part_name(const struct recovery_command *command, char *out, size_t size)
+/* The name of that file, and nothing there any more: of a run that was killed. */
+static int part_prepare(const struct recovery_command *command, char *out, size_t size,
+                        struct error *err)
 {
-    snprintf(out, size, "%s.part", command->output);
-    return out;
+    if (snprintf(out, size, "%s.part", command->output) >= (int)size)
+        return error_set(err, ERROR_USAGE, "%s: %s", command->output, strerror(ENAMETOOLONG));
+    if (unlink(out) == 0 || errno == ENOENT)
+        return 0;
+    return error_set(err, ERROR_IO, "%s cannot be written: %s", out, strerror(errno));
 }
 
 int recovery_script(const struct recovery_command *command, struct error *err)
@@ -165,8 +175,9 @@ int recovery_script(const struct recovery_command *command, struct error *err)
     struct buffer *script = prepare(command, command->words, &count, err);
     if (script == NULL)
         return -1;
-    part_name(command, part, sizeof part);
-    int result = finish(command, part, write_as(part, script, err), err);
+    int result = part_prepare(command, part, sizeof part, err);
+    if (result == 0)
+        result = finish(command, part, write_as(part, script, err), err);
     buffer_unref(script);
     if (result == 0 && !command->quiet)
         fprintf(stderr, "%s: the boot script of %zu board%s\n", command->output, count,
@@ -182,9 +193,9 @@ int recovery_image(const struct recovery_command *command, struct error *err)
     struct buffer *script = prepare(command, none, &count, err);
     if (script == NULL)
         return -1;
-    part_name(command, part, sizeof part);
-    int made = recovery_disk_make(part, command->words, script, err);
-    int result = finish(command, part, made, err);
+    int result = part_prepare(command, part, sizeof part, err);
+    if (result == 0)
+        result = finish(command, part, recovery_disk_make(part, command->words, script, err), err);
     buffer_unref(script);
     if (result == 0 && !command->quiet)
         fprintf(stderr, "%s: an SD card for %zu board%s; write it whole to the card\n",

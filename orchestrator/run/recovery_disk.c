@@ -18,26 +18,75 @@
 
 extern char **environ;
 
-/* Runs a program to its end. What it says on stdout is of no interest, its complaints are. */
+/* --- programs ------------------------------------------------------------------------ */
+
+/* The time that files get: 1980, with which FAT begins. The same files make the same image. */
+static const char *const reproducible[] = {"SOURCE_DATE_EPOCH=315532800", "TZ=UTC0"};
+enum { REPRODUCIBLE_COUNT = sizeof reproducible / sizeof *reproducible };
+
+/* Our environment with those in place of what it says of them; free(). NULL: no memory. */
+static char **environment_make(void)
+{
+    size_t count = 0, used = 0;
+    while (environ[count] != NULL)
+        count++;
+    char **out = calloc(count + REPRODUCIBLE_COUNT + 1, sizeof *out);
+    for (size_t i = 0; out != NULL && i < count; i++)
+        if (strncmp(environ[i], "TZ=", 3) != 0 &&
+            strncmp(environ[i], "SOURCE_DATE_EPOCH=", 18) != 0)
+            out[used++] = environ[i];
+    for (size_t i = 0; out != NULL && i < REPRODUCIBLE_COUNT; i++)
+        out[used++] = (char *)(uintptr_t)reproducible[i];
+    return out;
+}
+
+/* As PATH says, and where it has no sbin (as that of most users) there as well. Nothing is heard of
+ * its standard output, nor of its complaints where they do not matter. An errno. */
+static int spawn(pid_t *pid, const char *const *argv, bool complains)
+{
+    char **environment = environment_make();
+    char path[64];
+    posix_spawn_file_actions_t actions;
+    if (environment == NULL)
+        return ENOMEM;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    if (!complains)
+        posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    int failed = posix_spawnp(pid, argv[0], &actions, NULL, (char *const *)argv, environment);
+    snprintf(path, sizeof path, "/usr/sbin/%s", argv[0]);
+    if (failed == ENOENT)
+        failed = posix_spawn(pid, path, &actions, NULL, (char *const *)argv, environment);
+    posix_spawn_file_actions_destroy(&actions);
+    free(environment);
+    return failed;
+}
+
+static bool succeeds(pid_t pid)
+{
+    int status;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* Runs a program to its end. */
 static int run(const char *const *argv, const char *package, struct error *err)
 {
     pid_t pid;
-    int status;
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    int failed = posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *)argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
+    int failed = spawn(&pid, argv, true);
     if (failed != 0) {
         error_set(err, ERROR_USAGE, "%s cannot be run: %s", argv[0], strerror(failed));
         return error_remedy(err, "install %s", package);
     }
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+    if (succeeds(pid))
         return 0;
-    return error_set(err, ERROR_IO, "%s failed; what it says is above", argv[0]);
+    error_set(err, ERROR_IO, "%s failed; what it says is above", argv[0]);
+    return error_remedy(err, "all files must fit into %llu MiB, and the image where it is made",
+                        (unsigned long long)RECOVERY_DISK_SIZE >> 20);
 }
+
+/* --- the disk ------------------------------------------------------------------------ */
 
 static void put32(uint8_t *out, uint64_t value)
 {
@@ -58,7 +107,7 @@ static int write_table(const char *path, uint32_t signature, struct error *err)
     put32(entry + 12, RECOVERY_DISK_SIZE / SECTOR);
     sector[510] = 0x55;
     sector[511] = 0xaa;
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     bool written = fd >= 0 && write(fd, sector, sizeof sector) == (ssize_t)sizeof sector &&
                    ftruncate(fd, (off_t)(RECOVERY_DISK_START + RECOVERY_DISK_SIZE)) == 0;
     if (fd >= 0 && close(fd) == 0 && written)
@@ -76,53 +125,165 @@ static int make_fat(const char *path, struct error *err)
     return run(argv, "dosfstools", err);
 }
 
-/* Copies one file or directory to the partition; name NULL: with its own. */
-static int copy(const char *path, const char *file, const char *name, struct error *err)
+/* --- files --------------------------------------------------------------------------- */
+
+#define PATH_SIZE 4096
+
+/* The partition, as mtools know it. */
+static const char *partition_name(const char *path, char *out, size_t size)
 {
-    char image[4200], to[300];
-    snprintf(image, sizeof image, "%s@@%llu", path, (unsigned long long)RECOVERY_DISK_START);
-    snprintf(to, sizeof to, "::/%s", name != NULL ? name : "");
-    const char *argv[] = {"mcopy", "-s", "-o", "-Q", "-i", image, "--", file, to, NULL};
-    return run(argv, "mtools", err);
+    snprintf(out, size, "%s@@%llu", path, (unsigned long long)RECOVERY_DISK_START);
+    return out;
 }
 
-static int copy_directory(const char *path, const char *directory, bool *has_config,
-                          struct error *err)
+/* Copies files (count of them) into a directory of the partition, "" for its root, or one to a name
+ * in there. */
+static int copy(const char *path, const char *const *files, size_t count, const char *to,
+                struct error *err)
 {
-    DIR *dir = opendir(directory);
-    int result =
-        dir != NULL ? 0 : error_set(err, ERROR_USAGE, "%s: %s", directory, strerror(errno));
-    for (struct dirent *entry; result == 0 && (entry = readdir(dir)) != NULL;) {
-        char file[4096];
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        snprintf(file, sizeof file, "%s/%s", directory, entry->d_name);
-        *has_config |= strcasecmp(entry->d_name, "config.txt") == 0;
-        result = copy(path, file, NULL, err);
-    }
-    if (dir != NULL)
-        closedir(dir);
+    char image[PATH_SIZE + 32], place[PATH_SIZE + 8];
+    const char *const head[] = {
+        "mcopy", "-o", "-Q", "-i", partition_name(path, image, sizeof image), "--"};
+    enum { HEAD_COUNT = sizeof head / sizeof *head };
+    if (count == 0)
+        return 0;
+    const char **argv = calloc(HEAD_COUNT + count + 2, sizeof *argv);
+    if (argv == NULL)
+        return error_set(err, ERROR_IO, "out of memory");
+    snprintf(place, sizeof place, "::/%s", to);
+    memcpy(argv, head, sizeof head);
+    memcpy(argv + HEAD_COUNT, files, count * sizeof *files);
+    argv[HEAD_COUNT + count] = place;
+    int result = run(argv, "mtools", err);
+    free(argv);
     return result;
 }
 
-static int copy_given(const char *path, const char *const *files, bool *has_config,
+/* Two of the directories that are given may have it: then it is there. */
+static int make_directory(const char *path, const char *to, struct error *err)
+{
+    pid_t pid;
+    char image[PATH_SIZE + 32], place[PATH_SIZE + 8];
+    snprintf(place, sizeof place, "::/%s", to);
+    partition_name(path, image, sizeof image);
+    const char *const look[] = {"mdir", "-i", image, "--", place, NULL};
+    const char *const make[] = {"mmd", "-i", image, "--", place, NULL};
+    if (spawn(&pid, look, false) == 0 && succeeds(pid))
+        return 0;
+    return run(make, "mtools", err);
+}
+
+static int is_directory(const char *file, bool *answer, struct error *err)
+{
+    struct stat info;
+    if (stat(file, &info) != 0)
+        return error_set(err, ERROR_USAGE, "%s: %s", file, strerror(errno));
+    *answer = S_ISDIR(info.st_mode);
+    if (*answer || S_ISREG(info.st_mode))
+        return 0;
+    return error_set(err, ERROR_USAGE, "%s is neither a file nor a directory", file);
+}
+
+/* Not as the language has it: the same everywhere. */
+static int compare_entries(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int is_entry(const struct dirent *entry)
+{
+    return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+}
+
+static int copy_directory(const char *path, const char *directory, const char *to,
+                          struct error *err);
+
+static int copy_below(const char *path, const char *directory, const char *name, const char *to,
                       struct error *err)
 {
-    for (; *files != NULL; files++) {
-        struct stat info;
-        const char *slash = strrchr(*files, '/'), *base = slash != NULL ? slash + 1 : *files;
-        if (stat(*files, &info) != 0)
-            return error_set(err, ERROR_USAGE, "%s: %s", *files, strerror(errno));
-        if (S_ISDIR(info.st_mode)) {
-            if (copy_directory(path, *files, has_config, err) != 0)
-                return -1;
+    char place[PATH_SIZE];
+    int length = snprintf(place, sizeof place, "%s%s%s", to, to[0] != '\0' ? "/" : "", name);
+    if ((size_t)length >= sizeof place)
+        return error_set(err, ERROR_USAGE, "%s: %s", directory, strerror(ENAMETOOLONG));
+    return make_directory(path, place, err) == 0 ? copy_directory(path, directory, place, err) : -1;
+}
+
+/* Copies the directories among the entries, and notes the files for their owner to copy and free.
+ */
+static int take_entries(const char *path, const char *directory, const char *to,
+                        struct dirent **entries, int count, char **files, size_t *file_count,
+                        struct error *err)
+{
+    for (int i = 0; i < count; i++) {
+        char *file;
+        bool is_dir;
+        if (asprintf(&file, "%s/%s", directory, entries[i]->d_name) < 0)
+            return error_set(err, ERROR_IO, "out of memory");
+        int result = is_directory(file, &is_dir, err);
+        if (result == 0 && !is_dir) {
+            files[(*file_count)++] = file;
             continue;
         }
-        *has_config |= strcasecmp(base, "config.txt") == 0;
-        if (copy(path, *files, NULL, err) != 0)
+        if (result == 0)
+            result = copy_below(path, file, entries[i]->d_name, to, err);
+        free(file);
+        if (result != 0)
             return -1;
     }
     return 0;
+}
+
+/* What is in a directory goes into one of the partition, sorted. */
+static int copy_directory(const char *path, const char *directory, const char *to,
+                          struct error *err)
+{
+    struct dirent **entries;
+    int count = scandir(directory, &entries, is_entry, compare_entries);
+    if (count < 0)
+        return error_set(err, ERROR_USAGE, "%s: %s", directory, strerror(errno));
+    char **files = calloc((size_t)count + 1, sizeof *files);
+    size_t file_count = 0;
+    int result = files == NULL
+                     ? error_set(err, ERROR_IO, "out of memory")
+                     : take_entries(path, directory, to, entries, count, files, &file_count, err);
+    if (result == 0)
+        result = copy(path, (const char *const *)files, file_count, to, err);
+    for (int i = 0; i < count; i++)
+        free(entries[i]);
+    for (size_t i = 0; i < file_count; i++)
+        free(files[i]);
+    free(entries);
+    free(files);
+    return result;
+}
+
+static int copy_given(const char *path, const char *const *files, struct error *err)
+{
+    for (; *files != NULL; files++) {
+        bool is_dir;
+        if (is_directory(*files, &is_dir, err) != 0 ||
+            (is_dir ? copy_directory(path, *files, "", err) : copy(path, files, 1, "", err)) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Whether the root of the partition has it, in whatever case: asked of the files that go there. */
+static bool have_config(const char *const *files)
+{
+    for (; *files != NULL; files++) {
+        const char *slash = strrchr(*files, '/');
+        DIR *dir = opendir(*files);
+        bool found =
+            dir == NULL && strcasecmp(slash != NULL ? slash + 1 : *files, "config.txt") == 0;
+        for (struct dirent *entry; dir != NULL && !found && (entry = readdir(dir)) != NULL;)
+            found = strcasecmp(entry->d_name, "config.txt") == 0;
+        if (dir != NULL)
+            closedir(dir);
+        if (found)
+            return true;
+    }
+    return false;
 }
 
 /* Through a file of its own, for mcopy. */
@@ -134,7 +295,8 @@ static int copy_memory(const char *path, const void *data, size_t size, const ch
     if (fd < 0)
         return error_set(err, ERROR_IO, "no temporary file: %s", strerror(errno));
     bool written = write(fd, data, size) == (ssize_t)size;
-    int result = close(fd) == 0 && written ? copy(path, temporary, name, err)
+    const char *const files[] = {temporary};
+    int result = close(fd) == 0 && written ? copy(path, files, 1, name, err)
                                            : error_set(err, ERROR_IO, "%s cannot be written: %s",
                                                        temporary, strerror(errno));
     unlink(temporary);
@@ -146,12 +308,11 @@ int recovery_disk_make(const char *path, const char *const *files, const struct 
 {
     /* What the firmware of a Raspberry Pi is told; others do not look at it. */
     static const char config[] = "arm_64bit=1\nenable_uart=1\nkernel=u-boot.bin\n";
-    bool has_config = false;
     uint32_t signature = (uint32_t)crc32(0, script->data, (uInt)script->size);
     if (write_table(path, signature, err) != 0 || make_fat(path, err) != 0 ||
-        copy_given(path, files, &has_config, err) != 0)
+        copy_given(path, files, err) != 0)
         return -1;
-    if (!has_config && copy_memory(path, config, sizeof config - 1, "config.txt", err) != 0)
+    if (!have_config(files) && copy_memory(path, config, sizeof config - 1, "config.txt", err) != 0)
         return -1;
     return copy_memory(path, script->data, script->size, "boot.scr", err);
 }

@@ -10,9 +10,10 @@
 #define RECOVERY_DISK_START ((uint64_t)4 << 20)   /* bytes; where Raspberry Pi's images begin */
 #define RECOVERY_DISK_SIZE  ((uint64_t)128 << 20) /* of the partition */
 
-/* Makes the file at path. files: what goes into the partition by its own name, NULL-terminated (of
- * a directory all that is in it); script goes there as boot.scr, and a config.txt for Raspberry Pis
- * where none is given. 0, or -1 with err (ERROR_USAGE: a file is missing, a tool is; ERROR_IO). */
+/* Makes the file at path, which must not be there: the same bytes of the same files and script.
+ * files: what goes into the partition by its own name, NULL-terminated (of a directory all that is
+ * in it); script goes there as boot.scr, and a config.txt for Raspberry Pis where none is given. 0,
+ * or -1 with err (ERROR_USAGE: a file is missing, a tool is; ERROR_IO). */
 int recovery_disk_make(const char *path, const char *const *files, const struct buffer *script,
                        struct error *err);
 

@@ -12,6 +12,7 @@ The LIBRARY takes a thread away (no_thread.c); it cannot be had beside sanitizer
 import datetime
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import sqlite3
@@ -19,6 +20,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 os.environ["LC_ALL"] = "C.UTF-8"
 program = pathlib.Path(sys.argv[1]).resolve()
@@ -78,6 +80,44 @@ def a_card_keeps_its_name():
         expect(f"recovery {command}: it is still there", pathlib.Path("card").is_fifo(), True)
     expect("recovery script to a file",
            run("recovery", "script", "-i", "boards.yaml", "-o", "boot.scr").returncode, 0)
+    end = run("recovery", "script", "-i", "boards.yaml", "-o", "-")
+    expect("recovery script to standard output", (end.returncode, pathlib.Path("-").exists()), (2, False))
+
+
+def a_card_is_the_same_tomorrow():
+    """Whatever the time, its zone, and the order in which the files were made; as a user without sbin."""
+    if shutil.which("mcopy") is None or shutil.which("mkfs.vfat", path="/usr/sbin:/sbin") is None:
+        print("skipped: mtools and dosfstools are not here")
+        return
+    names = ["config.txt", "overlays/b.dtbo", "overlays/a.dtbo", "u-boot.bin"]
+    images = []
+    for order, zone in ((names, "UTC0"), (names[::-1], "EST5")):
+        folder = pathlib.Path(zone)
+        for name in order:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(name, encoding="ascii")
+            os.utime(folder / name, (len(images) * 10**9, len(images) * 10**9))
+        (folder / "more/overlays").mkdir(parents=True)
+        (folder / "more/overlays/c.dtbo").write_text("c", encoding="ascii")
+        victim = pathlib.Path("victim")
+        victim.write_text("mine", encoding="ascii")
+        pathlib.Path("card.img.part").symlink_to("victim")
+        end = run("recovery", "image", "-i", "boards.yaml", "-o", "card.img", str(folder), str(folder / "more"),
+                  env={**os.environ, "TZ": zone, "PATH": "/usr/bin:/bin"})
+        expect(f"a card in {zone}", (end.returncode, end.stderr),
+               (0, "card.img: an SD card for 1 board; write it whole to the card\n"))
+        expect("a link where it is made is not followed", victim.read_text(encoding="ascii"), "mine")
+        images.append(pathlib.Path("card.img").read_bytes())
+        shutil.rmtree(folder)
+        time.sleep(2 if len(images) == 1 else 0)  # FAT counts in steps of two seconds
+    expect("a card has the partition behind 4 MiB", len(images[0]), (4 + 128) << 20)
+    expect("the same card", images[0] == images[1], True)
+    found = subprocess.run(["mdir", "-i", "card.img@@4M", "-b", "-/", "::"], stdout=subprocess.PIPE, text=True,
+                           check=True).stdout.split()
+    expect("what is on it", sorted(found),
+           ["::/boot.scr", "::/config.txt", "::/more/", "::/more/overlays/", "::/more/overlays/c.dtbo", "::/overlays/",
+            "::/overlays/a.dtbo", "::/overlays/b.dtbo", "::/overlays/c.dtbo", "::/u-boot.bin"])
+
 
 
 def a_machine_without_threads():
@@ -202,6 +242,7 @@ with tempfile.TemporaryDirectory(dir=memory) as folder:
     pathlib.Path("boards.csv").write_text("02:00:00:00:00:01,10.0.0.1,17\n", encoding="ascii")
     output_that_cannot_be_written()
     a_card_keeps_its_name()
+    a_card_is_the_same_tomorrow()
     what_a_command_says()
     boards_that_are_flashed_by_their_loaders()
     a_dead_device_before_the_window()
