@@ -339,18 +339,19 @@ static int bind_failed(const struct tftp_server *server, uint16_t port, int stat
     if (status == UV_EADDRINUSE) {
         error_set(err, ERROR_BUSY, "TFTP server: UDP port %u of %s is in use", port, address);
         return error_remedy(err,
-                            "`ss -ulpn sport = :%u` says by whom: stop it, or choose another "
-                            "port or address",
+                            "`ss -ulpn sport = :%u` says by whom: stop it, or write another "
+                            "netboot: {port} or {server}",
                             port);
     }
     if (status == UV_EACCES) {
         error_set(err, ERROR_USAGE, "TFTP server: no right to bind UDP port %u", port);
-        return error_remedy(err, "run as root or with CAP_NET_BIND_SERVICE, or choose a port from "
-                                 "1024 on");
+        return error_remedy(err, "run as root or with CAP_NET_BIND_SERVICE, or write a netboot: "
+                                 "{port} from 1024 on");
     }
     if (status == UV_EADDRNOTAVAIL) {
         error_set(err, ERROR_USAGE, "TFTP server: %s is no address of this machine", address);
-        return error_remedy(err, "`ip address` lists those there are");
+        return error_remedy(err,
+                            "`ip address` lists those there are; write one as netboot: {server}");
     }
     return error_set(err, ERROR_IO, "TFTP server: cannot bind UDP port %u of %s: %s", port, address,
                      uv_strerror(status));
@@ -377,7 +378,7 @@ struct tftp_server *tftp_server_open(uv_loop_t *loop, const struct tftp_server_o
     if (address_read(options->address, options->port, &address) != 0 || address_is_any(&address)) {
         error_set(err, ERROR_USAGE, "TFTP server: '%s' is not one address of this machine",
                   options->address);
-        error_remedy(err, "`ip address` lists those there are");
+        error_remedy(err, "`ip address` lists those there are; write one as netboot: {server}");
         return NULL;
     }
     struct tftp_server *server = calloc(1, sizeof *server);

@@ -201,7 +201,7 @@ static void guest_progress(struct tftp_guest *guest, unsigned part, uint64_t byt
     if (status->blocks_done > status->blocks_total)
         status->blocks_done = status->blocks_total;
     status->bytes_sent = target->netboot_sent + bytes;
-    target_set_activity(target, "part %u of %u", part + 1, parts_count(target->parts));
+    target_set_activity(target, "fetching part %u of %u", part + 1, parts_count(target->parts));
     wait_for(target, status->spec->transfer_timeout);
 }
 

@@ -220,12 +220,22 @@ def boards_that_are_flashed_by_their_loaders():
     expect("a port that another server has", taken.returncode, 1)
     expect("a port that another server has: what is said",
            f"pi: failed: TFTP server: UDP port {port} of 127.0.0.1 is in use — `ss -ulpn sport = :{port}` says by "
-           "whom: stop it, or choose another port or address" in taken.stderr, True)
+           f"whom: stop it, or write another netboot: {{port}} or {{server}}" in taken.stderr, True)
     end = run(*words, "mbr.img")
     expect("a board without a reset", end.returncode, 0)
     expect("a board without a reset: the plan", [line.split(None, 1)[1] for line in end.stderr.splitlines()
                                                  if line.startswith(("  stops", "  disk"))],
            ["mmc 0 (U-Boot's), behind its first partition", "everything: SOMEBODY HAS TO RESET IT, by hand"])
+    pathlib.Path("never.yaml").write_text(
+        f"defaults: {{mode: netboot, after: {{host_key: accept-once}}, netboot: {{server: 127.0.0.1, port: {port}, timeout: 5s}}}}\n"
+        "groups: {lab: {hosts: {left: {host: 127.0.0.2, mac: 02-00-00-00-00-01},"
+        ' reset: {host: 127.0.0.3, mac: 02-00-00-00-00-02, reset: {command: "true"}},'
+        " lineless: {host: 127.0.0.4, mac: 02-00-00-00-00-03, reset: {chip: nochip, line: 1}}}}}\n", encoding="ascii")
+    told = run("-i", "never.yaml", "--yes", "--state-dir", "never", "--cache-dir", "cache", "mbr.img").stderr
+    for name, meaning in (("left", "in transfer, its old system was left as it was"),
+                          ("reset", "in transfer, its old system had to be rebooted, untouched"),
+                          ("lineless", "in probe, its old system was left as it was")):
+        expect(f"what became of the board '{name}'", f"\n  {name}: failed {meaning}\n" in told, True)
     pathlib.Path("named.yaml").write_text("groups: {lab: {hosts: {pi.lan: {mac: 02-00-00-00-00-01}}}}\n", encoding="ascii")
     end = run("-i", "named.yaml", "--check", "--mode", "netboot", "--state-dir", "state", "mbr.img")
     expect("--mode netboot of a name", end.returncode, 2)
