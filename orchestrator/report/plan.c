@@ -205,7 +205,8 @@ static void put_common(const struct plan *plan, size_t first)
         put_partitions(plan, facts, extra->kept, true);
     } else { /* netboot: nobody is asked */
         put(plan, COLOUR_NONE, "disk", "%s", facts->disk);
-        put(plan, COLOUR_YELLOW, "erases", "%s", "all of it, whatever there is");
+        put(plan, COLOUR_YELLOW, "erases", "%s, whatever there is",
+            extra->kept != 0 ? "all behind its boot loader's partition" : "all of it");
     }
     if (extra->mode != NULL)
         put(plan, COLOUR_NONE, "mode", "%s", extra->mode);

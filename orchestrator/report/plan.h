@@ -13,7 +13,8 @@
  * when all they have to say is equal, so mode and services should not hold figures that differ from
  * device to device; reached_as and trust may differ. */
 struct plan_extra {
-    uint32_t kept;          /* bit n: the facts' partition n, and the table, stay as they are */
+    uint32_t kept;          /* bit n: the facts' partition n, and the table, stay as they are; of a
+                               disk that is not known not 0: its first one, the boot loader's, does */
     const char *mode;       /* "stage: what differs is held in memory first" */
     const char *reached_as; /* "ssh pi@10.0.0.12:22" */
     const char *trust;      /* "the host keys in the image", from enum after_trust */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The plan, and the user's word: on a terminal the number of disks to erase must be typed. */
+#include "run/doubts.h"
 #include "run/run_internal.h"
 
 #include "netboot/flash_script.h"
@@ -13,14 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define WARNINGS_MAX 8u
-
 /* Where the texts of one target's plan live. */
 struct texts {
     char mode[120], reached_as[300], trust[200], services[300];
-    size_t warning_count;
-    char warnings[WARNINGS_MAX][200];
-    const char *warning_list[WARNINGS_MAX + 1];
+    struct doubts doubts;
 };
 
 static const char *trust_sentence(const struct run *run, const struct target_status *status,
@@ -117,88 +114,6 @@ static int plan_judge(const struct run *run, const struct target_status *status,
                : 0;
 }
 
-static void extra_warn(struct texts *extra, const char *text)
-{
-    if (extra->warning_count == WARNINGS_MAX)
-        return;
-    char *warning = extra->warnings[extra->warning_count];
-    snprintf(warning, sizeof extra->warnings[0], "%s", text);
-    extra->warning_list[extra->warning_count++] = warning;
-}
-
-/* What speaks against the image being reachable with what the inventory says. */
-static void warn_reachability(const struct run *run, const struct target_status *status,
-                              struct texts *extra)
-{
-    const struct target_spec *spec = status->spec;
-    if (run->view.store == NULL || spec->reach != REACH_SSH || target_is_local(&run->env, spec))
-        return;
-    const struct image_facts *facts = &run->view.store->facts;
-    const char *user = spec->after.user != NULL ? spec->after.user : spec->user;
-    char text[200];
-    if (!facts->looked_inside) {
-        extra_warn(extra, "the image's root file system cannot be read: whether it lets us in is "
-                          "not known");
-        return;
-    }
-    if (!facts->has_ssh_server)
-        extra_warn(extra, "the image has no ssh server that we know of");
-    for (unsigned i = 0; user != NULL && i < facts->user_count; i++) {
-        if (strcmp(facts->users[i].name, user) != 0)
-            continue;
-        if (!facts->users[i].has_keys) {
-            snprintf(text, sizeof text, "the image's user %s has no ssh key", user);
-            extra_warn(extra, text);
-        }
-        return;
-    }
-    snprintf(text, sizeof text, "the image has no user %s%s", user != NULL ? user : "(not named)",
-             facts->has_first_boot ? " before its first boot" : "");
-    extra_warn(extra, text);
-}
-
-/* Partitions that get other numbers. */
-static void warn_shifted(const struct run *run, const struct target_status *status,
-                         struct texts *extra)
-{
-    char text[200];
-    bool shifted = status->mode == MODE_NETBOOT ? status->spec->netboot.layout == NETBOOT_SHIFTED
-                                                : shift_is_wanted(status->spec);
-    if (run->view.store == NULL || !shifted)
-        return;
-    const char *named = run->view.store->facts.fstab_partition;
-    if (named[0] == '\0')
-        return;
-    snprintf(text, sizeof text,
-             "the image's /etc/fstab names %s: behind the boot loader's partition that is another "
-             "one, or none",
-             named);
-    extra_warn(extra, text);
-}
-
-/* A boot loader that is said to be elsewhere, and may be here. */
-static void warn_loader(const struct target_status *status, struct texts *extra)
-{
-    char text[200];
-    const struct fact_partition *partition =
-        status->mode != MODE_NETBOOT ? shift_doubt(status) : NULL;
-    if (partition == NULL)
-        return;
-    snprintf(text, sizeof text,
-             "%s has %s and is erased: with netboot: {layout: disk} the boot loader that recovery "
-             "needs must be elsewhere",
-             partition->path, partition->boot_loader);
-    extra_warn(extra, text);
-}
-
-/* What recovery needs is looked at before; that somebody is there to reset it cannot be. */
-static void warn_recovery(const struct target_status *status, struct texts *extra)
-{
-    const struct target_spec *spec = status->spec;
-    if (spec->recovery == RECOVERY_NETBOOT && !spec->reset.present && status->mode != MODE_NETBOOT)
-        extra_warn(extra, "recovery: netboot follows by itself only where a `reset` is given");
-}
-
 static void texts_fill(const struct run *run, const struct target_status *status,
                        struct texts *extra)
 {
@@ -220,21 +135,14 @@ static void texts_fill(const struct run *run, const struct target_status *status
                  spec->reset.present ? "it is reset" : "SOMEBODY HAS TO RESET IT, by hand");
     else
         services_text(&spec->services, extra->services, sizeof extra->services);
-    warn_reachability(run, status, extra);
-    warn_shifted(run, status, extra);
-    warn_loader(status, extra);
-    warn_recovery(status, extra);
     struct error err;
-    char text[200];
+    char text[DOUBT_SIZE];
     if (plan_judge(run, status, &err) != 0) {
-        snprintf(text, sizeof text, "WILL FAIL: %.180s", err.text);
-        extra_warn(extra, text);
+        snprintf(text, sizeof text, "WILL FAIL: %s%s%s", err.text,
+                 err.remedy[0] != '\0' ? " — " : "", err.remedy);
+        doubts_add(&extra->doubts, text);
     }
-    if (status->facts.wifi) {
-        snprintf(text, sizeof text, "it is reached over Wi-Fi (%s): stage mode only",
-                 status->facts.interface);
-        extra_warn(extra, text);
-    }
+    doubts_find(run, status, &extra->doubts);
 }
 
 /* Prints the plan; returns how many targets it already sees failing. */
@@ -246,14 +154,12 @@ static size_t plan_show(const struct run *run)
     for (size_t i = 0; texts != NULL && extras != NULL && i < run->count; i++) {
         struct texts *text = &texts[i];
         texts_fill(run, run->statuses[i], text);
-        extras[i] = (struct plan_extra){.kept = run->statuses[i]->mode == MODE_NETBOOT
-                                                    ? 0
-                                                    : shift_kept(run->statuses[i], run->view.store),
+        extras[i] = (struct plan_extra){.kept = doubts_kept(run, run->statuses[i]),
                                         .mode = text->mode,
                                         .reached_as = text->reached_as,
                                         .trust = text->trust,
                                         .services = text->services,
-                                        .warnings = text->warning_list};
+                                        .warnings = text->doubts.list};
         struct error err;
         bad += run->statuses[i]->outcome == OUTCOME_NONE &&
                plan_judge(run, run->statuses[i], &err) != 0;

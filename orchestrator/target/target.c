@@ -66,8 +66,7 @@ static void target_begin(struct target *target)
         target_set_step(target, STEP_AWAY);
         return;
     }
-    bool netboot = target_is_netboot(target) ||
-                   (target->status.spec->recovery == RECOVERY_NETBOOT && !target->resumed);
+    bool netboot = target_is_netboot(target) || (target_has_recovery(target) && !target->resumed);
     target_set_step(target, netboot ? STEP_NETBOOT_PROBE : STEP_CONNECT);
 }
 

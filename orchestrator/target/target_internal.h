@@ -219,6 +219,8 @@ void target_device_address(const struct target_spec *spec, char *out, size_t siz
 
 /* target_netboot.c */
 bool target_is_netboot(const struct target *target);
+/* Its boot loader is to mend what a live flash may leave behind. */
+bool target_has_recovery(const struct target *target);
 /* A target whose live flash ended badly can still be mended by its boot loader. */
 bool target_can_recover(const struct target *target);
 void target_enter_netboot_probe(struct target *target);

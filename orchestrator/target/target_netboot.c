@@ -31,11 +31,17 @@ bool target_is_netboot(const struct target *target)
            target_wanted_mode(target->env, target->status.spec) == MODE_NETBOOT;
 }
 
+/* A machine that flashes itself has nobody who would reset it and serve its boot loader: this
+ * program ends with the old system, or with the reset. */
+bool target_has_recovery(const struct target *target)
+{
+    return target->status.spec->recovery == RECOVERY_NETBOOT && !target->is_local;
+}
+
 bool target_can_recover(const struct target *target)
 {
-    const struct target_spec *spec = target->status.spec;
-    return spec->recovery == RECOVERY_NETBOOT && spec->reset.present && !target->recovering &&
-           !target->interrupted && target->env->store != NULL &&
+    return target_has_recovery(target) && target->status.spec->reset.present &&
+           !target->recovering && !target->interrupted && target->env->store != NULL &&
            (target->status.damage == DAMAGE_INCOMPLETE || target->status.damage == DAMAGE_LOST);
 }
 

@@ -12,6 +12,7 @@ import tarfile
 
 from check import check, first_difference, same_as_image
 from lab import REPO, Lab, os, require
+from test_shifted import check_flashed, shifted
 
 PROGRAM = pathlib.Path(os.environ.get("FLEETFLASH") or REPO / "build/bin/fleetflash").resolve()
 BOARD = {"kind": "systemd", "layout": "mbr-boot"}
@@ -28,7 +29,7 @@ def install(device):
             tar.add(os.path.realpath(path), path)
         tar.add(PROGRAM, "usr/local/bin/fleetflash")
         agent = "agents/fleetflash-agent-x86_64"
-        tar.add(PROGRAM.parent.parent / "plugins/systemd.so", "usr/local/lib/fleetflash/policies/systemd.so")
+        tar.add(PROGRAM.parent.parent / "plugins/systemd.so", "usr/local/lib/fleetflash/plugins/systemd.so")
         tar.add(PROGRAM.parent / agent, f"usr/local/libexec/fleetflash/{agent}")
     p.stdin.close()
     assert p.wait() == 0
@@ -117,6 +118,7 @@ def test_inventory(device, image, raw):
     check("a fence that does not go up: exit 1", p.returncode == 1 and "committed" in p.stderr, p.stderr)
     check_untouched(device, "no fence", boot, 1)
     check("the root is writable again", device.ssh("touch /root/x && touch /boot/x").returncode == 0)
+    device.ssh("chown -R pi /mnt/state /mnt/cache")  # that run was root's
     p = fleetflash(device, *run, "--limit", "self", image, user="pi")
     check("it ends with the old system", p.returncode == 255 and "committed" in p.stderr, p.stdout + p.stderr)
     check_came_back(device, 2, raw, "old")
@@ -125,6 +127,41 @@ def test_inventory(device, image, raw):
     p = fleetflash(device, "--resume", "--state-dir", "/mnt/state", "--cache-dir", "/mnt/cache", user="pi")
     check("--resume, with a journal on another disk, proves the new system: exit 0",
           p.returncode == 0 and "flashed" in p.stderr, p.stdout + p.stderr)
+
+
+SHIFTED = """groups:
+  lab:
+    hosts:
+      self: {host: SELF, mode: local, recovery: netboot, mac: "MAC", reset: {command: "touch /dev/shm/was-reset"},
+             netboot: {layout: shifted}, services: {policy: systemd, stop: [lab-victim.service]}}
+"""
+
+
+def put_shifted(device):
+    device.ssh("cat >/dev/shm/shifted.yaml", stdin=SHIFTED.replace("SELF", device.ip).replace("MAC", device.mac))
+
+
+def test_no_loader(device):
+    """`recovery: netboot` on a disk without a boot loader in front. (A user may not open the TFTP server's port; nor need he.)"""
+    boot = device.boot_id()
+    put_shifted(device)
+    p = fleetflash(device, "-i", "/dev/shm/shifted.yaml", "--check", user="pi")
+    check("no boot loader in front: refused, exit 1", p.returncode == 1 and "has no boot loader in front" in p.stderr, p.stderr)
+    check_untouched(device, "no boot loader", boot)
+
+
+def test_shifted(device, url, raw):
+    """The image goes behind the boot loader; nobody is reset and no server is opened, by a user who could not."""
+    put_shifted(device)
+    p = fleetflash(device, "-i", "/dev/shm/shifted.yaml", "--check", url, user="pi")
+    plan = " ".join(p.stderr.split())
+    check("--check: what stays is said, and that nobody is left for the recovery", p.returncode == 0 and "(boot loader)" in plan and
+          "the partition table" in plan and "recovery: netboot is not for this run" in plan, p.stderr)
+    check("nothing was reset", device.ssh("ls /dev/shm/was-reset").returncode != 0)
+    p = fleetflash(device, "-i", "/dev/shm/shifted.yaml", "--yes", url, user="pi")
+    check("behind a boot loader: committed", p.returncode == 255 and "committed" in p.stderr, p.stdout + p.stderr)
+    device.wait_reboot(1)
+    check_flashed(device, raw)
 
 
 require()
@@ -140,9 +177,16 @@ with Lab() as lab:
     install(pi)
     if not long:
         test_refusals(pi, url)
+        test_no_loader(pi)
     test_url(pi, url, lab.raw_image(**BOARD))
     if long:
         install(pi)
         test_inventory(pi, f"/mnt/{old.name}", lab.raw_image(**BOARD, version="old"))
+    if long:
+        pi.power_cut()
+        board = shifted(lab, "board", BOARD["kind"], mem="512M")
+        lab.boot_all()
+        install(board)
+        test_shifted(board, url, lab.raw_image(**BOARD))
     server.terminate()
     server.wait()

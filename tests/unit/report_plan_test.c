@@ -124,6 +124,24 @@ static void test_kept(void **state)
     scene_free(scene);
 }
 
+/* Boards that their boot loaders flash: nobody has looked at their disks. */
+static void test_disks_not_known(void **state)
+{
+    (void)state;
+    struct scene *scene = scene_new(3);
+    for (unsigned i = 0; i < 3; i++) {
+        scene->fake->targets[i].facts.disk_size = 0;
+        scene->fake->targets[i].facts.partition_count = 0;
+    }
+    scene->extras[2].kept = 1;
+    char *text = scene_print(scene);
+    assert_says(text, "  erases    all of it, whatever there is\n");
+    assert_says(text, "  erases    all behind its boot loader's partition, whatever there is\n");
+    assert_int_equal(occurrences(text, "erases"), 2);
+    free(text);
+    scene_free(scene);
+}
+
 static void test_alike_ones_together(void **state)
 {
     (void)state;
@@ -221,13 +239,10 @@ int main(void)
 {
     setlocale(LC_ALL, "C.UTF-8");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_device),
-        cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_alike_ones_together),
-        cmocka_unit_test(test_twelve_equal),
-        cmocka_unit_test(test_left_alone),
-        cmocka_unit_test(test_doubts),
-        cmocka_unit_test(test_confirm),
+        cmocka_unit_test(test_one_device),      cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_disks_not_known), cmocka_unit_test(test_alike_ones_together),
+        cmocka_unit_test(test_twelve_equal),    cmocka_unit_test(test_left_alone),
+        cmocka_unit_test(test_doubts),          cmocka_unit_test(test_confirm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
