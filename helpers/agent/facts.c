@@ -8,6 +8,7 @@
 #include "footing.h"
 #include "json.h"
 #include "layers.h"
+#include "loader.h"
 #include "network.h"
 #include "partitions.h"
 #include "pin.h"
@@ -104,7 +105,7 @@ static void write_disk(struct survey *s)
     static const char *const serials[] = {"device/serial", "serial", "device/cid", NULL};
     static const char *const models[] = {"device/model", "device/name", NULL};
     const struct target *target = s->config->target;
-    const struct disk *disk = s->config->disk;
+    struct disk *disk = s->config->disk;
     struct json *json = &s->json;
     struct partition_table table = {.kind = ""};
     char path[160];
@@ -127,6 +128,7 @@ static void write_disk(struct survey *s)
     json_string(json, "table", table.kind);
     json_string(json, "signature", table.signature);
     json_string(json, "guid", table.guid);
+    json_bool(json, "stale_table", loader_is_stale(disk));
     json_close(json, '{');
 }
 

@@ -2,8 +2,11 @@
 #include "loader.h"
 
 #include "fault.h"
+#include "layers.h"
+#include "text.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,6 +36,12 @@ static int refuse(const struct disk *disk, const char *why, struct fail *fail)
     return fault_remedy(fail, "use netboot mode, which writes the partition table as well");
 }
 
+/* Two sectors. */
+static bool is_mbr(const uint8_t *start)
+{
+    return start[510] == 0x55 && start[511] == 0xaa && memcmp(start + SECTOR, "EFI PART", 8) != 0;
+}
+
 static uint64_t entry_start(const uint8_t *sector, unsigned i)
 {
     return (uint64_t)little(sector + MBR_FIRST + i * MBR_ENTRY + 8, 4) * SECTOR;
@@ -42,6 +51,65 @@ static uint64_t entry_size(const uint8_t *sector, unsigned i)
 {
     const uint8_t *entry = sector + MBR_FIRST + i * MBR_ENTRY;
     return entry[4] == 0 ? 0 : (uint64_t)little(entry + 12, 4) * SECTOR;
+}
+
+static bool is_extended(uint8_t type)
+{
+    return type == 0x05 || type == 0x0f || type == 0x85;
+}
+
+bool loader_is_known(const uint8_t *sector, const struct loader_entry known[4], uint64_t disk_size)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        const uint8_t *entry = sector + MBR_FIRST + i * MBR_ENTRY;
+        uint64_t start = entry_start(sector, i), size = (uint64_t)little(entry + 12, 4) * SECTOR;
+        uint64_t left = start < disk_size ? disk_size - start : 0;
+        size = size < left ? size : left;
+        if ((size != 0) != (known[i].size != 0) ||
+            (size != 0 &&
+             (start != known[i].start || (size != known[i].size && !is_extended(entry[4])))))
+            return false;
+    }
+    return true;
+}
+
+static bool kernel_knows(const struct disk *disk, const uint8_t *sector)
+{
+    struct loader_entry known[4] = {{0}};
+    char name[64], path[200], file[500];
+    struct dirent *entry;
+    if (!disk->is_device)
+        return true;
+    layers_name(disk->device, name, sizeof name);
+    text_format(path, sizeof path, "/sys/block/%s", name);
+    DIR *dir = opendir(path);
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        text_format(file, sizeof file, "%s/%s/partition", path, entry->d_name);
+        int64_t number = text_read_number(file);
+        if (number < 1 || number > 4)
+            continue;
+        text_format(file, sizeof file, "%s/%s/start", path, entry->d_name);
+        int64_t start = text_read_number(file);
+        text_format(file, sizeof file, "%s/%s/size", path, entry->d_name);
+        int64_t size = text_read_number(file);
+        known[number - 1] = (struct loader_entry){start > 0 ? (uint64_t)start * SECTOR : 0,
+                                                  size > 0 ? (uint64_t)size * SECTOR : 0};
+    }
+    if (dir != NULL)
+        closedir(dir);
+    return loader_is_known(sector, known, disk->size);
+}
+
+bool loader_is_stale(struct disk *disk)
+{
+    uint8_t *sector = NULL;
+    if (disk->fd < 0 || disk->logical_sector != SECTOR ||
+        posix_memalign((void **)&sector, DISK_ALIGN, DISK_ALIGN) != 0)
+        return false;
+    bool stale = disk_read(disk, sector, 2 * (size_t)SECTOR, 0) == 0 && is_mbr(sector) &&
+                 !kernel_knows(disk, sector);
+    free(sector);
+    return stale;
 }
 
 int loader_check(struct disk *disk, const struct manifest *manifest, uint8_t *scratch,
@@ -55,8 +123,7 @@ int loader_check(struct disk *disk, const struct manifest *manifest, uint8_t *sc
                       fail);
     if (disk_read(disk, scratch, 2 * (size_t)SECTOR, 0) != 0)
         return refuse(disk, "its partition table cannot be read", fail);
-    if (scratch[510] != 0x55 || scratch[511] != 0xaa ||
-        memcmp(scratch + SECTOR, "EFI PART", 8) == 0)
+    if (!is_mbr(scratch))
         return refuse(disk, "it has no MBR", fail);
     if (entry_size(scratch, 0) == 0 || entry_start(scratch, 0) < SECTOR ||
         entry_start(scratch, 0) + entry_size(scratch, 0) > first)
@@ -67,7 +134,12 @@ int loader_check(struct disk *disk, const struct manifest *manifest, uint8_t *sc
     for (unsigned i = 2; i < 4; i++)
         if (entry_size(scratch, i) != 0 && entry_start(scratch, i) < first)
             return refuse(disk, "another partition lies in front of its second one", fail);
-    return 0;
+    if (kernel_knows(disk, scratch))
+        return 0;
+    fault_set(fail, FAILCODE_DISK,
+              "the partition table of %s was changed, and the kernel still goes by the old one",
+              disk->path);
+    return fault_remedy(fail, "reboot the device");
 }
 
 /* --- FAT -------------------------------------------------------------------------------------- */

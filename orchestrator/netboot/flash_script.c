@@ -34,9 +34,8 @@ static int shifted_fits(const struct image_facts *facts, struct error *err)
         return 0;
     error_set(err, ERROR_REFUSED, "the image cannot be put behind the boot loader's partition: %s",
               why);
-    return error_remedy(err,
-                        "with netboot: {layout: disk} the image gets the whole disk, boot loader "
-                        "and all");
+    return error_remedy(err, "use an image with an MBR and one to three partitions; where the boot "
+                             "loader does not live on this disk write netboot: {layout: disk}");
 }
 
 int flash_script_range(enum netboot_layout layout, const struct store_info *info,

@@ -171,6 +171,7 @@ int target_facts_read(struct target_facts *facts, const char *json, size_t size,
         copy_string(disk, "guid", facts->signature, sizeof facts->signature);
     facts->disk_size = copy_number(disk, "size");
     facts->disk_sector = (uint32_t)copy_number(disk, "logical_sector");
+    facts->stale_table = json_is_true(json_object_get(disk, "stale_table"));
     const json_t *filesystem = json_object_get(root, "root");
     copy_string(filesystem, "fstype", facts->root_filesystem, sizeof facts->root_filesystem);
     copy_string(filesystem, "kind", facts->root_kind, sizeof facts->root_kind);

@@ -52,8 +52,14 @@ static int look_at_disk(const struct target_facts *facts, struct error *err)
 {
     const struct fact_partition *first = find_partition(facts, 1);
     const struct fact_partition *second = find_partition(facts, 2);
-    if (facts->disk_sector != 0 && facts->disk_sector != SECTOR)
-        return loader_missing(facts, "its sectors do not have 512 bytes", err);
+    if (facts->disk_sector != 0 && facts->disk_sector != SECTOR) {
+        error_set(err, ERROR_REFUSED,
+                  "%s has logical sectors of %u bytes: nothing is put behind a boot loader, as "
+                  "recovery: netboot wants it, on disks with other sectors than %u bytes",
+                  facts->disk, facts->disk_sector, SECTOR);
+        return error_remedy(err, "use another disk or card; where the boot loader lives elsewhere "
+                                 "write netboot: {layout: disk}");
+    }
     if (strcmp(facts->table, "mbr") != 0)
         return loader_missing(facts, "it has no MBR", err);
     if (first == NULL || first->boot_loader[0] == '\0')
@@ -64,6 +70,12 @@ static int look_at_disk(const struct target_facts *facts, struct error *err)
     if (second == NULL || first->start == 0 || first->size == 0 ||
         second->start < first->start + first->size)
         return loader_missing(facts, "there is no second partition behind the first one", err);
+    if (facts->stale_table) {
+        error_set(err, ERROR_REFUSED,
+                  "the partition table of %s was changed, and the kernel still goes by the old one",
+                  facts->disk);
+        return error_remedy(err, "reboot the device");
+    }
     return 0;
 }
 
@@ -71,8 +83,10 @@ static int look_at_disk(const struct target_facts *facts, struct error *err)
 
 static int misfit(struct error *err)
 {
-    return error_remedy(err, "flash it once with mode: netboot, which writes the partition table "
-                             "as well, or use an image that is partitioned like the disk");
+    return error_remedy(err,
+                        "use an image that is partitioned like the disk, or flash it once with "
+                        "mode: netboot, which writes the partition table as well and keeps "
+                        "nothing but the boot loader's partition");
 }
 
 /* Whole blocks are sent, so the first partition has to begin with one. */
@@ -117,7 +131,8 @@ static int compare_partition(const struct target_facts *facts, const struct stor
                   facts->disk, i + 2, i + 1);
     else if (disk->start != image->start + shift->bytes)
         error_set(err, ERROR_REFUSED,
-                  "%s begins at byte %" PRIu64 ", the image's partition %u would at %" PRIu64,
+                  "%s begins at byte %" PRIu64
+                  ", but behind the boot loader the image's partition %u begins at byte %" PRIu64,
                   disk->path, disk->start, i + 1, image->start + shift->bytes);
     else if (disk->size < image->size)
         error_set(err, ERROR_REFUSED,
@@ -144,7 +159,8 @@ static int compare_others(const struct target_facts *facts, const struct store_i
         if (is_images(partition, info) || partition->start >= end ||
             partition->start + partition->size <= from)
             continue;
-        error_set(err, ERROR_REFUSED, "%s lies where the image goes, and is not one of its %u",
+        error_set(err, ERROR_REFUSED,
+                  "%s lies where the image goes, and none of the image's %u partitions is there",
                   partition->path, info->facts.partition_count);
         return misfit(err);
     }

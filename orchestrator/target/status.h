@@ -69,6 +69,7 @@ struct target_facts {
     char disk[64], disk_serial[64], disk_model[64], table[8], signature[40];
     uint64_t disk_size;
     uint32_t disk_sector; /* logical, bytes */
+    bool stale_table;     /* the MBR is not the one that the device's kernel has read */
     uint64_t memory_total, memory_available;
     uint64_t stage_room; /* bytes of blocks that its memory can hold just now */
     char interface[32];  /* that it is reached through */

@@ -37,12 +37,12 @@ def differing(disk, image):
     return found
 
 
-def readonly_image(lab):
+def readonly_image(lab, layout="mbr"):
     """A small system's image that never writes to its disk."""
     path, script = lab.dir / "readonly.img", lab.dir / "rcS"
-    shutil.copy(lab.raw_image("busybox", "mbr", "new"), path)
+    shutil.copy(lab.raw_image("busybox", layout, "new"), path)
     start = json.loads(subprocess.run(["sfdisk", "--json", path], check=True, capture_output=True).stdout)
-    place = f"{path}?offset={start['partitiontable']['partitions'][0]['start'] * 512}"
+    place = f"{path}?offset={start['partitiontable']['partitions'][-1]['start'] * 512}"
     text = subprocess.run(["debugfs", "-R", f"cat {RCS}", place], check=True, capture_output=True, text=True).stdout
     script.write_text("".join(line for line in text.splitlines(True) if not any(w in line for w in WRITES)))
     subprocess.run(["debugfs", "-w", "-f", "-", place], check=True, capture_output=True, text=True,

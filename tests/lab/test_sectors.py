@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """A disk with logical sectors of 4096 bytes, under a real arm64 kernel: an image whose partition table counts in
-512 bytes is refused before anything happens; one that is made for such disks is flashed, and boots. The disk is
-named by its serial number."""
+512 bytes is refused before anything happens, and so is one that would go behind a boot loader; one that is made for such
+disks is flashed, and boots. The disk is named by its serial number."""
 
 import json
 import os
@@ -39,6 +39,14 @@ def main():
                     error = json.loads(report.read_text())["targets"][0]["error"] or {"text": "", "remedy": ""}
                     check(f"{how}, {device}, {layout}: {error['text']} — {error['remedy']}", p.returncode == 1
                           and (word or "logical sectors of 4096 bytes") in error["text"] and error["remedy"], p.stderr)
+        behind = lab.inventory(name="behind.yaml", host=lambda d: {
+            "recovery": "netboot", "mac": d.mac, "netboot": {"layout": "shifted"}, "reset": {"command": "true"},
+            "services": {"policy": "sysv", "stop": ["lab-victim"]}})
+        for how in ("--check", "--yes"):
+            p = lab.fleetflash("-i", behind, how, "--report", report, arm64.packed("gpt-4k"))
+            error = json.loads(report.read_text())["targets"][0]["error"] or {"text": "", "remedy": ""}
+            check(f"{how}, behind a boot loader: {error['text']} — {error['remedy']}", p.returncode == 1 and
+                  "logical sectors of 4096 bytes: nothing is put behind a boot loader" in error["text"] and error["remedy"], p.stderr)
         victim = d.ssh("/etc/init.d/lab-victim status")
         check("the old system goes on, its service runs", d.boot_id() == boot_id and d.reboots() == 0
               and victim.returncode == 0, victim.stdout)

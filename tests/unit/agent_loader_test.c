@@ -93,6 +93,34 @@ static void only_what_is_behind_the_loader_may_be_written(void **state)
     assert_int_equal(check_on(&manifest, far, NULL, 512, why), -1); /* no sum wraps */
 }
 
+static void a_table_that_the_kernel_has_not_read(void **state)
+{
+    (void)state;
+    const uint64_t size = 100 * (uint64_t)MIB;
+    static const struct loader_entry known[4] = {
+        {4 * MIB, 16 * MIB}, {20 * MIB, 8 * MIB}, {28 * MIB, 72 * MIB}, {0, 0}};
+    uint8_t sector[512] = {0};
+    const uint32_t table[4][2] = {{4, 16}, {20, 8}, {28, 90}, {0, 0}}; /* the third is too long */
+    for (unsigned i = 0; i < 4; i++)
+        for (unsigned k = 0; k < 4; k++) {
+            sector[446 + 16 * i + 8 + k] = (uint8_t)(table[i][0] * (MIB / 512) >> 8 * k);
+            sector[446 + 16 * i + 12 + k] = (uint8_t)(table[i][1] * (MIB / 512) >> 8 * k);
+        }
+    assert_true(loader_is_known(sector, known, size));
+    for (unsigned at = 446; at < 510; at++) { /* any byte of a place or size, but those cut off */
+        unsigned in = (at - 446) % 16, entry = (at - 446) / 16;
+        bool counts = in >= (entry == 3 ? 12 : 8) && !(entry == 2 && in >= 12);
+        sector[at] ^= 0x40;
+        if (loader_is_known(sector, known, size) == counts)
+            fail_msg("byte %u: not as it should be", at);
+        sector[at] ^= 0x40;
+    }
+    sector[446 + 16 + 12] = 2; /* an extended one: the kernel knows two sectors of it */
+    assert_false(loader_is_known(sector, known, size));
+    sector[446 + 16 + 4] = 0x0f;
+    assert_true(loader_is_known(sector, known, size));
+}
+
 /* --- its files ------------------------------------------------------------------------------- */
 
 static char folder[] = "/tmp/fleetflash-loader-XXXXXX";
@@ -182,6 +210,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_what_is_behind_the_loader_may_be_written),
+        cmocka_unit_test(a_table_that_the_kernel_has_not_read),
         cmocka_unit_test(a_loader_is_known_by_its_files),
         cmocka_unit_test(what_is_deleted_is_not_there),
         cmocka_unit_test(what_is_no_fat_has_none),

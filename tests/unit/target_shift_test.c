@@ -156,6 +156,9 @@ static void without_a_loader_it_is_refused(void **state)
     scene = scene_new();
     scene->status.facts.partitions[0].size += 512;
     assert_refused(scene, "no second partition behind");
+    scene = scene_new();
+    scene->status.facts.stale_table = true;
+    assert_refused(scene, "still goes by the old one");
 }
 
 static void an_image_that_cannot_be_shifted_is_refused(void **state)
