@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 struct memory_file {
     char *name;
@@ -100,6 +101,16 @@ bool netboot_files_all_served(const struct netboot_files *files)
         if (!files->sums[i].known)
             return false;
     return true;
+}
+
+bool netboot_files_crc(const struct netboot_files *files, uint32_t *crc)
+{
+    unsigned count = files->parts != NULL ? parts_count(files->parts) : 0;
+    *crc = 0;
+    for (unsigned i = 0; i < count; i++)
+        *crc =
+            (uint32_t)crc32_combine(*crc, files->sums[i].crc, (z_off_t)parts_size(files->parts, i));
+    return netboot_files_all_served(files);
 }
 
 int netboot_files_judge(const struct netboot_files *files, const struct netboot_report *report,

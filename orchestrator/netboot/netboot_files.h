@@ -35,6 +35,9 @@ void netboot_files_served(struct netboot_files *files, unsigned part, uint32_t c
 /* Whether every part has been. */
 bool netboot_files_all_served(const struct netboot_files *files);
 
+/* The crc32 of all parts, one behind the other, as they were handed out. False: not all were. */
+bool netboot_files_crc(const struct netboot_files *files, uint32_t *crc);
+
 /* Is what a report says of a part true? 0, or -1 with err (ERROR_PROTOCOL). Other reports are for
  * others to judge: 0. */
 int netboot_files_judge(const struct netboot_files *files, const struct netboot_report *report,

@@ -264,6 +264,11 @@ bool tftp_guest_has_all(const struct tftp_guest *guest)
     return netboot_files_all_served(guest->files);
 }
 
+bool tftp_guest_crc(const struct tftp_guest *guest, uint32_t *crc)
+{
+    return netboot_files_crc(guest->files, crc);
+}
+
 void tftp_guest_dismiss(struct tftp_guest *guest)
 {
     if (guest == NULL)

@@ -97,6 +97,9 @@ struct tftp_guest *tftp_server_admit(struct tftp_server *server,
 /* Whether every part has been handed out to its last byte since the target was let in. */
 bool tftp_guest_has_all(const struct tftp_guest *guest);
 
+/* The crc32 of all that was handed out to it, all parts behind one another. False: not all were. */
+bool tftp_guest_crc(const struct tftp_guest *guest, uint32_t *crc);
+
 /* Ends its transfers (without callbacks; an answer to a report still gets its ACK) and its
  * directory. The guest is gone. NULL is allowed. */
 void tftp_guest_dismiss(struct tftp_guest *guest);

@@ -242,6 +242,7 @@ static void guest_ended(struct tftp_guest *guest, const struct tftp_ended *ended
 static void report_ok(struct target *target, const struct netboot_report *report)
 {
     uint64_t total = parts_total(target->parts);
+    uint32_t crc;
     struct error err = {0};
     if (report->bytes != total)
         error_set(&err, ERROR_PROTOCOL,
@@ -250,6 +251,11 @@ static void report_ok(struct target *target, const struct netboot_report *report
     else if (!tftp_guest_has_all(target->guest))
         error_set(&err, ERROR_PROTOCOL,
                   "its boot loader reports success, and has not fetched all of the image");
+    else if (report->has_crc && tftp_guest_crc(target->guest, &crc) &&
+             !report_crc_equals(report, crc))
+        error_set(&err, ERROR_PROTOCOL,
+                  "its boot loader reports the crc32 %08" PRIx32 ", the image has %08" PRIx32,
+                  report->crc, crc);
     if (err.cls != ERROR_NONE) {
         error_remedy(&err, "look at its boot script and at its console");
         netboot_failed(target, &err, DAMAGE_REBOOTED);

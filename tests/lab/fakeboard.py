@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 
 
 def host_of(server):
@@ -92,8 +93,11 @@ def act(server, mode, name, address, mac, pid=None):
     total = sum(len(part) for part in got)
     if mode == "contrary":
         get(server, address, mac, "report/FAILED-0x400-part-0-write")
+    if mode == "spoilt":  # what it read back is not what it fetched
+        get(server, address, mac, f"report/OK-{total}-{zlib.crc32(b''.join(got)) ^ 1:08x}")
+        return
     if mode == "twice":
-        put(server, address, mac, f"OK {total}\n")
+        put(server, address, mac, f"OK {total} {zlib.crc32(b''.join(got)):08x}\n")
         put(server, address, mac, "FAILED 0 part 0 write\n")
         get(server, address, mac, "report/FAILED-0x0-part-0-write")
         return

@@ -25,7 +25,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 SERVER = "10.77.0.1"
 MEMORY = 128 << 10  # KiB: the budget, with 2 MiB for each board
 NOT_FOUND = 68  # curl's exit code for that answer of a TFTP server
-MODES = ("good", "never", "stranger", "no-memory", "silent", "short", "good", "liar", "stops", "reboots", "twice", "contrary", "flood")
+MODES = ("good", "never", "stranger", "no-memory", "silent", "short", "good", "liar", "stops", "reboots", "twice", "contrary", "flood", "spoilt")
 # What becomes of a reset command that starts a board, or none, and then does something else.
 COMMANDS = {"hangs": "{good}; trap '' TERM; sleep 1000", "stuck": "trap '' TERM; sleep 1000", "late": "{good} $$; sleep 1; exit 3",
             "wrong": "echo the switch is off >&2; exit 3", "loud": "{good}; head -c 1G /dev/zero"}
@@ -127,12 +127,13 @@ def test_faults(lab, image):
     told("twice-10", "flashed")
     told("contrary-11", "failed", "gave up after 1024 bytes: part 0 write")
     told("flood-12", "flashed")
-    told("hangs-13", "flashed")
-    told("stuck-14", "failed", "did not ask for the image within 6 s; its reset has not ended yet")
-    told("late-15", "flashed")
-    check("late-15: that its command failed afterwards is told", "late-15: warning: the reset command ended with exit status 3" in p.stderr)
-    told("wrong-16", "failed", "exit status 3: the switch is off")
-    told("loud-17", "flashed")
+    told("spoilt-13", "failed", "reports the crc32")
+    told("hangs-14", "flashed")
+    told("stuck-15", "failed", "did not ask for the image within 6 s; its reset has not ended yet")
+    told("late-16", "flashed")
+    check("late-16: that its command failed afterwards is told", "late-16: warning: the reset command ended with exit status 3" in p.stderr)
+    told("wrong-17", "failed", "exit status 3: the switch is off")
+    told("loud-18", "flashed")
     check_flood(p)
     check(f"the program had {memory[1]} KiB at most", 0 < memory[1] < MEMORY, str(memory))
     for mode in COMMANDS:
