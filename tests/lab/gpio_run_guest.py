@@ -11,6 +11,7 @@ once, as JSON, one object a line: who reads that can act as the boards do. Its a
     runs      for each run: name, program, arguments, and perhaps
               held     a line that somebody else has all the time
               take     a line that somebody else takes once any line has changed; the chip LOOSE is gone then
+              pull     true: that chip is gone once a line of it is held
 """
 
 import contextlib
@@ -72,7 +73,7 @@ def run(options, wanted, watcher, tell):
     with gpio_guest.taken(wanted["held"]) if "held" in wanted else contextlib.nullcontext():
         process = subprocess.Popen([wanted["program"], *options, *wanted["arguments"]],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        taker = threading.Thread(target=take, args=(watcher, wanted.get("take"), process), daemon=True)
+        taker = threading.Thread(target=take, args=(watcher, wanted, process), daemon=True)
         taker.start()
         _, text = process.communicate()
         taker.join()
@@ -80,12 +81,16 @@ def run(options, wanted, watcher, tell):
     tell(run=wanted["name"], code=process.returncode, stderr=text, levels=watcher.levels, **gpio_guest.line_info())
 
 
-def take(watcher, number, process):
-    while number is not None and process.poll() is None:
+def take(watcher, wanted, process):
+    while "take" in wanted and process.poll() is None:
         if watcher.changed.wait(0.1):
             unplug()
-            with gpio_guest.taken(number):
+            with gpio_guest.taken(wanted["take"]):
                 process.wait()
+    while "pull" in wanted and process.poll() is None:
+        if "fleetflash" in subprocess.run(["gpioinfo", "loose"], capture_output=True, text=True).stdout:
+            unplug()
+            return
 
 
 def main(path):

@@ -32,7 +32,7 @@ def reset(line):
 class Wired(threading.Thread):
     """Flashes a board with a packed image through line 3; in a second run a fake board is flashed through line 4, the
     one at line 5 never asks, and before their turns come line 6 is taken by somebody else and the chip of another board
-    is gone. With libgpiod 2 the second run once more, in the long form both. join(), then judge()."""
+    is gone. With libgpiod 2 the second run once more, in the long form both, and a run whose chip is pulled out. join(), then judge()."""
 
     def __init__(self, lab, board, packed, long=False):
         super().__init__(daemon=True)
@@ -48,6 +48,18 @@ class Wired(threading.Thread):
             "mode": "netboot", "mac": d.mac, "reset": reset(3), "reboot_timeout": "2m",
             "netboot": {**d.netboot(), "part_size": "24M", "server": ADDRESS}})
         self.write_plan()
+
+    def write_pulled(self, faults):
+        """Two boards: the chip of one is pulled out while its line is held."""
+        inventory = json.loads(faults.read_text())
+        hosts = {group: inventory["groups"][group]["hosts"] for group in ("first", "second")}
+        loose = hosts["second"]["loose"]
+        loose["reset"]["hold"] = "4s"
+        inventory["groups"] = {"all": {"hosts": {"never": hosts["first"]["never"], "loose": loose}}}
+        del inventory["rollout"]
+        path = self.dir / "pulled.yaml"
+        path.write_text(json.dumps(inventory))
+        return path
 
     def write_faults(self):
         def host(number, line, **kw):
@@ -73,6 +85,8 @@ class Wired(threading.Thread):
             if program == PROGRAM or self.long:
                 runs.append(run(f"well{suffix}", program, self.good, self.packed, "--yes"))
             runs.append(run(f"faults{suffix}", program, faults, small, "--yes", take=TAKEN))
+            if self.long:
+                runs.append(run(f"pulled{suffix}", program, self.write_pulled(faults), small, "--yes", pull=True))
         self.plan = self.dir / "plan"
         self.plan.write_text(json.dumps({
             "address": f"{ADDRESS}/24", "ssh": str(self.lab.home / ".ssh"), "out": str(self.out), "runs": runs,
@@ -147,6 +161,13 @@ class Wired(threading.Thread):
             check(f"{name}: {board}: {outcome}, {damage} {words}", target["outcome"] == outcome and
                   target["damage"] == damage and words in json.dumps(target["error"]), json.dumps(target))
 
+    def judge_pulled(self, name, seen, events):
+        check(f"{name}: exit code 1", seen["code"] == 1, f"{seen['code']} {seen['stderr']}")
+        self.judge_lines(name, events, [5])
+        targets = {t["name"]: t for t in json.loads((self.dir / f"{name}.json").read_text())["targets"]}
+        check(f"{name}: that its line could not be let go is told", "could not be let go" in json.dumps(targets["loose"]["error"]),
+              json.dumps(targets))
+
     def judge(self):
         """What came of it."""
         check("the machine with GPIO lines did its work", not self.failure, str(self.failure))
@@ -161,6 +182,8 @@ class Wired(threading.Thread):
                 self.judge_check(event, events)
             elif name.startswith("well"):
                 self.judge_well(name, event, events)
+            elif name.startswith("pulled"):
+                self.judge_pulled(name, event, events)
             else:
                 self.judge_faults(name, event, events)
             events = []
