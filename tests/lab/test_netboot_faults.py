@@ -201,7 +201,7 @@ def test_inventory(lab, image):
     check("two targets with one MAC address: exit code 2", p.returncode == 2 and "02:ff:00:00:00:00" in p.stderr, p.stderr)
     script = lab.dir / "boot.scr"
     p = netboard.recovery(lab, "script", "-i", inventory(lab, ("good",), netboot={"disk": "sda"}), "-o", script)
-    check("no disk of U-Boot: exit code 2, no file", p.returncode == 2 and "no disk of U-Boot" in p.stderr and not script.exists(), p.stderr)
+    check("no disk of U-Boot: exit code 2, no file", p.returncode == 2 and "must be what U-Boot calls it" in p.stderr and not script.exists(), p.stderr)
 
 
 def main():
