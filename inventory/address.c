@@ -134,3 +134,15 @@ int mac_canonical(const char *text, char out[MAC_TEXT_SIZE], char *why, size_t w
     }
     return 0;
 }
+
+char *reset_line_canonical(const char *chip, const char *line, char *out, size_t out_size)
+{
+    if (strncmp(chip, "/dev/", 5) == 0)
+        chip += 5;
+    bool is_number = chip[0] != '\0' && chip[strspn(chip, "0123456789")] == '\0';
+    if (line[strspn(line, "0123456789")] == '\0')
+        while (line[0] == '0' && line[1] != '\0')
+            line++;
+    snprintf(out, out_size, "%.250s of %s%.250s", line, is_number ? "gpiochip" : "", chip);
+    return out;
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Host addresses and MAC addresses as people write them. */
+/* Host addresses, MAC addresses and reset lines as people write them. */
 #ifndef INVENTORY_ADDRESS_H
 #define INVENTORY_ADDRESS_H
 
@@ -20,5 +20,10 @@ char *address_canonical(const char *text, char *out, size_t out_size);
  * Returns 0, or -1 and a sentence. */
 #define MAC_TEXT_SIZE 18
 int mac_canonical(const char *text, char out[MAC_TEXT_SIZE], char *why, size_t why_size);
+
+/* The same line written in one way only, to compare: "17 of gpiochip0" for the line 017 of 0,
+ * gpiochip0 or /dev/gpiochip0. What a label or a line's name stands for is not known. Returns out.
+ */
+char *reset_line_canonical(const char *chip, const char *line, char *out, size_t out_size);
 
 #endif

@@ -59,33 +59,15 @@ static int mac_identity(const struct draft *draft, char *out, struct position *a
     return 0;
 }
 
-/* "gpiochip0" of "0", "/dev/gpiochip0" and "gpiochip0": a label is not known for what it is. */
-static void chip_canonical(const char *chip, char *out, size_t out_size)
-{
-    if (strncmp(chip, "/dev/", 5) == 0)
-        chip += 5;
-    bool is_number = chip[0] != '\0' && chip[strspn(chip, "0123456789")] == '\0';
-    snprintf(out, out_size, "%s%s", is_number ? "gpiochip" : "", chip);
-}
-
-/* An offset without the zeros in front of it; a name as it is. */
-static const char *line_canonical(const char *line)
-{
-    if (line[strspn(line, "0123456789")] == '\0')
-        while (line[0] == '0' && line[1] != '\0')
-            line++;
-    return line;
-}
-
 static int reset_identity(const struct draft *draft, char *out, struct position *at)
 {
     const struct reset_spec *reset = &draft->settings.spec.reset;
     if (reset->chip == NULL || reset->line == NULL || is_wrong(draft, LEVEL_RESET, "line") ||
         is_wrong(draft, LEVEL_RESET, "chip"))
         return -1;
-    char chip[ID_SIZE / 2];
-    chip_canonical(reset->chip, chip, sizeof chip);
-    snprintf(out, ID_SIZE, "reset line %.200s of %s", line_canonical(reset->line), chip);
+    char line[ID_SIZE - 20];
+    snprintf(out, ID_SIZE, "reset line %s",
+             reset_line_canonical(reset->chip, reset->line, line, sizeof line));
     *at = place_of(draft, LEVEL_RESET, "line");
     return 0;
 }

@@ -35,8 +35,9 @@ static const struct {
 struct board {
     char mac[MAC_TEXT_SIZE];
     char host[TEXT_MAX];
-    char chip[TEXT_MAX], line[TEXT_MAX]; /* both empty: no reset line */
-    char name[TEXT_MAX];                 /* empty: made of the MAC address */
+    char chip[TEXT_MAX], line[TEXT_MAX];                    /* both empty: no reset line */
+    char same_host[TEXT_MAX], same_line[2 * TEXT_MAX + 20]; /* written in one way; "": none */
+    char name[TEXT_MAX];                                    /* empty: made of the MAC address */
     struct position at;
 };
 
@@ -140,8 +141,10 @@ static void read_host(struct import *import, const char *cell, struct position a
         wrong(import, at, "a board without an IP address");
     else if (address_check(cell, why, sizeof why) != 0)
         wrong(import, at, why);
-    else
+    else {
         snprintf(out->host, sizeof out->host, "%s", cell);
+        address_canonical(cell, out->same_host, sizeof out->same_host);
+    }
 }
 
 /* What may stand in quotes in YAML as it is, and in a chip's path or a line's name. */
@@ -168,6 +171,7 @@ static void read_gpio(struct import *import, const char *cell, struct position a
     if (strlen(cell) >= TEXT_MAX || !is_plain(out->line) || !is_plain(out->chip))
         diagnostics_add(import->mistakes, import->file, at,
                         "'%s' is no reset line like 17, GPIO17 or gpiochip0:17", cell);
+    reset_line_canonical(out->chip, out->line, out->same_line, sizeof out->same_line);
 }
 
 static void read_name(struct import *import, const char *cell, struct position at,
@@ -185,7 +189,7 @@ static const char *same_board(const struct board *board, const struct board *oth
 {
     if (board->mac[0] != '\0' && strcmp(board->mac, other->mac) == 0)
         return board->mac;
-    if (board->host[0] != '\0' && strcasecmp(board->host, other->host) == 0)
+    if (board->host[0] != '\0' && strcmp(board->same_host, other->same_host) == 0)
         return board->host;
     if (board->name[0] != '\0' && strcmp(board->name, other->name) == 0)
         return board->name;
@@ -205,8 +209,8 @@ static void check_unique(struct import *import, const struct board *board)
             diagnostics_add(import->mistakes, import->file, board->at,
                             "%s is the board of line %u already", same, other->at.line);
         }
-        if (!is_reset && board->line[0] != '\0' && strcmp(board->chip, other->chip) == 0 &&
-            strcmp(board->line, other->line) == 0) {
+        if (!is_reset && board->line[0] != '\0' &&
+            strcmp(board->same_line, other->same_line) == 0) {
             is_reset = true;
             diagnostics_add(import->mistakes, import->file, board->at,
                             "line %s of %s resets the board of line %u already", board->line,

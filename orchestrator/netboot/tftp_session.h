@@ -15,7 +15,7 @@ struct tftp_guest {
     struct tftp_guest *next;
     struct tftp_server *server;
     char mac[MAC_TEXT_SIZE];
-    bool bound;                      /* peer is known */
+    bool bound;                      /* address is known */
     bool asked;                      /* … and has asked */
     unsigned refused;                /* refusals that were told of */
     struct sockaddr_storage address; /* the port does not matter */

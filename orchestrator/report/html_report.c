@@ -293,7 +293,7 @@ static void put_work(const struct page *page, const struct target_status *target
 
 static void put_details(const struct page *page, const struct target_status *target)
 {
-    char text[400], size[32];
+    char text[400];
     const struct target_facts *facts = &target->facts;
     fputs("<dl class=\"facts\">\n", page->out);
     if (target->error.cls != ERROR_NONE && summary_is_trouble(page->run, target)) {
@@ -304,10 +304,7 @@ static void put_details(const struct page *page, const struct target_status *tar
     put_fact(page, "Group", target->spec->group);
     put_fact(page, "Model", facts->model);
     if (facts->known) {
-        snprintf(text, sizeof text, "%s, %s %s %s", facts->disk,
-                 units_format_size(facts->disk_size, size, sizeof size), facts->disk_model,
-                 facts->disk_serial);
-        put_fact(page, "Disk", text);
+        put_fact(page, "Disk", summary_disk(facts, text, sizeof text));
     }
     put_work(page, target);
     put_fact(page, "Proof", target->proof);

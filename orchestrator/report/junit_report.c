@@ -108,10 +108,7 @@ static void put_facts(const struct junit *junit, const struct target_status *tar
     put_fact(junit, "address", target_address(target->spec, text, sizeof text));
     put_fact(junit, "model", facts->model);
     if (facts->known) {
-        snprintf(disk, sizeof disk, "%s %s %s %s", facts->disk,
-                 units_format_size(facts->disk_size, size, sizeof size), facts->disk_model,
-                 facts->disk_serial);
-        put_fact(junit, "disk", disk);
+        put_fact(junit, "disk", summary_disk(facts, disk, sizeof disk));
     }
     if (target->started) {
         put_fact(junit, "mode", flash_mode_name(target->mode));

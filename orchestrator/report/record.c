@@ -68,9 +68,10 @@ static json_t *record_disk(const struct target_facts *facts)
 {
     if (!facts->known)
         return json_null();
-    return json_pack("{s:o, s:I, s:o, s:o}", "path", record_text(facts->disk), "size",
-                     (json_int_t)facts->disk_size, "serial", record_text(facts->disk_serial),
-                     "model", record_text(facts->disk_model));
+    json_t *size = facts->disk_size != 0 ? json_integer((json_int_t)facts->disk_size) : json_null();
+    return json_pack("{s:o, s:o, s:o, s:o}", "path", record_text(facts->disk), "size", size,
+                     "serial", record_text(facts->disk_serial), "model",
+                     record_text(facts->disk_model));
 }
 
 json_t *record_target(const struct target_status *target)

@@ -207,6 +207,17 @@ void summary_meaning(const struct target_status *target, char *out, size_t out_s
                  meaning[target->damage]);
 }
 
+char *summary_disk(const struct target_facts *facts, char *out, size_t out_size)
+{
+    char size[32];
+    bool is_known = facts->disk_size != 0; /* its boot loader was not asked */
+    snprintf(out, out_size, "%s%s%s%s%s%s%s", facts->disk, is_known ? ", " : "",
+             is_known ? units_format_size(facts->disk_size, size, sizeof size) : "",
+             facts->disk_model[0] != '\0' ? " " : "", facts->disk_model,
+             facts->disk_serial[0] != '\0' ? " " : "", facts->disk_serial);
+    return out;
+}
+
 /* The names of all with the trouble of targets[first]; marks them done. How many they are. */
 static size_t trouble_names(const struct summary *summary, size_t first, bool *done, FILE *out)
 {

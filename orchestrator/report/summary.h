@@ -31,4 +31,7 @@ bool summary_same_trouble(const struct target_status *a, const struct target_sta
 /* How far a troubled one got and what that means for the device. */
 void summary_meaning(const struct target_status *target, char *out, size_t out_size);
 
+/* Its disk in a line, as far as it is known: "/dev/mmcblk0, 29.7 GiB SC32G 0x1a2b". Returns out. */
+char *summary_disk(const struct target_facts *facts, char *out, size_t out_size);
+
 #endif

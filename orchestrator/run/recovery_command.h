@@ -23,7 +23,7 @@ struct recovery_command {
 int recovery_script(const struct recovery_command *command, struct error *err);
 
 /* Writes an SD card's image with that script and the files in its first partition. It runs
- * mkfs.vfat and mcopy, and waits for them. 0, or -1 with err. */
+ * mkfs.vfat and mtools, and waits for them. 0, or -1 with err. */
 int recovery_image(const struct recovery_command *command, struct error *err);
 
 #endif

@@ -224,14 +224,16 @@ static void warn_of_transfer(struct target *target, const struct tftp_ended *end
 static void guest_ended(struct tftp_guest *guest, const struct tftp_ended *ended, void *arg)
 {
     struct target *target = arg;
-    (void)guest;
     target->netboot_sent += ended->bytes;
     target->status.bytes_sent = target->netboot_sent;
     if (ended->err != NULL && ended->err->cls != ERROR_NONE)
         warn_of_transfer(target, ended);
-    else if (ended->part >= 0)
+    else if (ended->part >= 0) {
+        if (tftp_guest_has_all(guest)) /* what it has now, it reads back and tells of */
+            target_set_state(target, STATE_VERIFY);
         target_set_activity(target, "writing part %d of %u", ended->part + 1,
                             parts_count(target->parts));
+    }
     /* It writes now what it has fetched: as long as one part may take. But that nothing was heard
      * of it for long is no sign of it. */
     if (!ended->unconfirmed && (ended->err == NULL || ended->err->cls != ERROR_TIMEOUT))
@@ -291,7 +293,6 @@ static void guest_reported(struct tftp_guest *guest, const struct netboot_report
         netboot_failed(target, &err, DAMAGE_REBOOTED);
         break;
     case REPORT_PART:
-        target_set_state(target, STATE_VERIFY);
         target_set_activity(target, "part %u of %u is written", report->part + 1,
                             parts_count(target->parts));
         wait_for(target, target->status.spec->transfer_timeout);

@@ -115,6 +115,9 @@ def flash_all(lab, boards, image, packed, able):
     check("exit code 0", p.returncode == 0, p.stdout[-4000:] + "".join(f"--- {d.name}\n{d.loader_text()[-6000:]}\n" for d in boards))
     check("one of them lost packets", tftp.lost(lab.network) > 0)
     check("every outcome is flashed", set(outcomes(report).values()) == {"flashed"}, report.read_text())
+    check("the first of the five parts comes last, and is all that is left to verify then", all(
+        f"{d.name}: transfer: writing part 5 of 5" in p.stderr and f"{d.name}: verify: writing part 1 of 5" in p.stderr
+        for d in boards))
     for t in json.loads(report.read_text())["targets"]:
         check(f"{t['name']}: by netboot, all of it", t["mode"] == "netboot" and
               t["bytes_written"] == image.stat().st_size, json.dumps(t))

@@ -102,6 +102,13 @@ static const struct {
      {"t.csv:2:1: 02:00:00:00:00:01 is the board of line 1 already",
       "t.csv:3:1: 10.0.0.1 is the board of line 1 already",
       "t.csv:3:1: line 4 of gpiochip0 resets the board of line 1 already"}},
+    /* … however they are written: the inventory would not be taken */
+    {"02:00:00:00:00:01,fe80::1,17\n02:00:00:00:00:02,FE80:0::1,017\n"
+     "02:00:00:00:00:03,a.lan,0:17\n02:00:00:00:00:04,a.lan.,/dev/gpiochip0:18\n",
+     {"t.csv:2:1: FE80:0::1 is the board of line 1 already",
+      "t.csv:2:1: line 017 of gpiochip0 resets the board of line 1 already",
+      "t.csv:3:1: line 17 of 0 resets the board of line 1 already",
+      "t.csv:4:1: a.lan. is the board of line 3 already"}},
     {"02:00:00:00:00:01,10.0.0.1,\"4\n", {"t.csv:1:1: the quote does not end in this line"}},
     {"02:00:00:00:00:01,10.0.0.1,\"4\"5\n", {"t.csv:1:1: '5' follows the end of a quoted cell"}},
     {"02:00:00:00:00:01,10.0.0.1,{4}\n",

@@ -197,14 +197,32 @@ static void test_file(void **state)
     fake_free(fake);
 }
 
+/* Of a disk that nobody looked at the name is all that is told. */
+static void test_unknown_disk(void **state)
+{
+    (void)state;
+    struct fake *fake = fake_new(2);
+    fake_image(fake);
+    fake_facts(fake, 0);
+    fake_flashed(fake, 0);
+    fake_flashed(fake, 1);
+    fake->targets[1].facts = (struct target_facts){.known = true, .disk = "mmc 0"};
+    fake_ended(fake, 1000, 0);
+    char *text = rendered(fake);
+    lint_assert_number(text, "count(//dd[.='/dev/mmcblk0, 29.7 GiB SC32G 0x1a2b3c00'])", 1);
+    lint_assert_number(text, "count(//dd[.='mmc 0'])", 1);
+    free(text);
+    fake_free(fake);
+}
+
 int main(void)
 {
     setlocale(LC_ALL, "C"); /* a report does not depend on it */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_content),        cmocka_unit_test(test_timeline),
         cmocka_unit_test(test_self_contained), cmocka_unit_test(test_hostile_texts),
-        cmocka_unit_test(test_same_troubles),  cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_file),
+        cmocka_unit_test(test_unknown_disk),   cmocka_unit_test(test_same_troubles),
+        cmocka_unit_test(test_empty),          cmocka_unit_test(test_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,7 +43,7 @@ static int tear_down(void **state)
 
 static struct fake *ended_run(void)
 {
-    struct fake *fake = fake_new(2);
+    struct fake *fake = fake_new(3);
     fake_image(fake);
     fake_facts(fake, 0);
     fake_flashed(fake, 0);
@@ -51,6 +51,8 @@ static struct fake *ended_run(void)
     status_spend(&fake->targets[0], 1500, FAKE_STARTED + 2500);
     fake->targets[0].state = STATE_REACHABILITY;
     strcpy(fake->targets[0].host_fingerprint, "SHA256:abc");
+    fake_flashed(fake, 2);
+    fake->targets[2].facts = (struct target_facts){.known = true, .disk = "mmc 0"};
     fake_failed(fake, 1, "no answer from \xff\x1b", "power?");
     fake_ended(fake, 75250, 1);
     return fake;
@@ -92,11 +94,15 @@ static void test_content(void **state)
     assert_string_equal(json_string_value(at(span, "start")), "2026-11-20T23:01:06.123Z");
     assert_string_equal(json_string_value(at(span, "end")), "2026-11-20T23:01:07.623Z");
     assert_string_equal(json_string_value(at(at(good, "disk"), "model")), "SC32G");
+    assert_int_equal(json_integer_value(at(at(good, "disk"), "size")), 31914983424);
     assert_string_equal(json_string_value(at(good, "host_key_before")), "SHA256:abc");
     const json_t *bad = json_array_get(at(run, "targets"), 1);
     assert_string_equal(json_string_value(at(at(bad, "error"), "text")),
                         "no answer from \xef\xbf\xbd\x1b");
     assert_true(json_is_null(at(bad, "disk")));
+    const json_t *unseen = at(json_array_get(at(run, "targets"), 2), "disk");
+    assert_string_equal(json_string_value(at(unseen, "path")), "mmc 0");
+    assert_true(json_is_null(at(unseen, "size")));
     json_decref(run);
     fake_free(fake);
 }

@@ -136,13 +136,30 @@ static void test_check(void **state)
     fake_free(fake);
 }
 
+/* Of a disk that nobody looked at the name is all that is told. */
+static void test_unknown_disk(void **state)
+{
+    (void)state;
+    struct fake *fake = fake_new(2);
+    fake_image(fake);
+    fake_facts(fake, 0);
+    fake_flashed(fake, 0);
+    fake_flashed(fake, 1);
+    fake->targets[1].facts = (struct target_facts){.known = true, .disk = "mmc 0"};
+    fake_ended(fake, 1000, 0);
+    char *text = rendered(fake);
+    assert_non_null(strstr(text, "\ndisk: /dev/mmcblk0, 29.7 GiB SC32G 0x1a2b3c00\n"));
+    assert_non_null(strstr(text, "\ndisk: mmc 0\n"));
+    free(text);
+    fake_free(fake);
+}
+
 int main(void)
 {
     setlocale(LC_ALL, "C"); /* a report does not depend on it */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rollout),
-        cmocka_unit_test(test_hostile_texts),
-        cmocka_unit_test(test_error_of_the_run),
+        cmocka_unit_test(test_rollout),      cmocka_unit_test(test_hostile_texts),
+        cmocka_unit_test(test_unknown_disk), cmocka_unit_test(test_error_of_the_run),
         cmocka_unit_test(test_check),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
