@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TRIES_MAX 10u
+
 /* --- checking ------------------------------------------------------------------------ */
 
 static int check_ipv4(const struct target_spec *spec, const char *what, const char *text,
@@ -201,6 +203,17 @@ static void write_boot(FILE *out)
                  "reset\n");
 }
 
+/* There is one loop for all: as often as the board that wants most. Each time that it boots while
+ * nobody answers it waits for seconds, so there is an end to it whatever the inventory says. */
+static unsigned tries_of(const struct boot_script_board *boards, size_t count)
+{
+    unsigned tries = 1;
+    for (size_t i = 0; i < count; i++)
+        if (tries < boards[i].spec->retries + 1)
+            tries = boards[i].spec->retries + 1;
+    return tries < TRIES_MAX ? tries : TRIES_MAX;
+}
+
 char *boot_script_make(const struct boot_script_board *boards, size_t count, struct error *err)
 {
     char *text = NULL;
@@ -213,11 +226,7 @@ char *boot_script_make(const struct boot_script_board *boards, size_t count, str
                 count == 1 ? "" : "s");
         write_boards(out, boards, count);
         write_network(out);
-        unsigned retries = 0; /* there is one loop for all */
-        for (size_t i = 0; i < count; i++)
-            if (retries < boards[i].spec->retries)
-                retries = boards[i].spec->retries;
-        write_asking(out, retries + 1);
+        write_asking(out, tries_of(boards, count));
         write_boot(out);
         if (fclose(out) == 0)
             return text;

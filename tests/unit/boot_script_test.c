@@ -75,6 +75,8 @@ static void test_words(void **state)
     specs[1].netboot.port = 6969;
     specs[1].netboot.layout = NETBOOT_DISK;
     specs[1].retries = 4;
+    struct target_spec patient = board("c", "02:00:00:00:00:03");
+    patient.retries = 100;
     char *one = make(&specs[0], 1, &err), *two = make(specs, 2, &err);
     assert_non_null(one);
     assert_non_null(two);
@@ -88,6 +90,9 @@ static void test_words(void **state)
     assert_non_null(strstr(two, "setenv ff_port 6969\n"));
     assert_non_null(strstr(two, "setenv ff_bootpart 1\n"));
     assert_non_null(strstr(two, "for ff_try in 1 2 3 4 5; do")); /* the most that one wants */
+    char *ten = make(&patient, 1, &err);
+    assert_non_null(strstr(ten, "for ff_try in 1 2 3 4 5 6 7 8 9 10; do"));
+    free(ten);
     free(one);
     free(two);
 }
