@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRIES_MAX 10u
+#define TRIES_MAX       10u
+#define NETMASK_DEFAULT "255.255.255.0"
 
 /* --- checking ------------------------------------------------------------------------ */
 
@@ -67,6 +68,19 @@ static int check_boards(const struct boot_script_board *boards, size_t count, st
     return 0;
 }
 
+bool boot_script_has_route(const struct boot_script_board *board)
+{
+    const struct netboot_spec *netboot = &board->spec->netboot;
+    const char *netmask = netboot->netmask != NULL ? netboot->netmask : NETMASK_DEFAULT;
+    struct in_addr host, server, mask;
+    if (netboot->is_dhcp || netboot->gateway != NULL)
+        return true;
+    return inet_pton(AF_INET, board->spec->host, &host) == 1 &&
+           inet_pton(AF_INET, board->server, &server) == 1 &&
+           inet_pton(AF_INET, netmask, &mask) == 1 &&
+           ((host.s_addr ^ server.s_addr) & mask.s_addr) == 0;
+}
+
 /* --- writing ------------------------------------------------------------------------- */
 
 static void set(FILE *out, const char *name, const char *value)
@@ -92,7 +106,7 @@ static void write_variables(FILE *out, const struct boot_script_board *board)
     snprintf(interface, sizeof interface, "%.*s", length, netboot->disk);
     set(out, "ff_mac", mac);
     set(out, "ff_ip", netboot->is_dhcp ? "" : spec->host);
-    set(out, "ff_netmask", netboot->netmask != NULL ? netboot->netmask : "255.255.255.0");
+    set(out, "ff_netmask", netboot->netmask != NULL ? netboot->netmask : NETMASK_DEFAULT);
     set(out, "ff_gateway", netboot->gateway != NULL ? netboot->gateway : "");
     set(out, "ff_server", board->server);
     set(out, "ff_port", port);

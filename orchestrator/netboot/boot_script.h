@@ -22,4 +22,9 @@ struct boot_script_board {
  * shell. The text is the caller's to free; NULL with err (ERROR_USAGE, naming the target). */
 char *boot_script_make(const struct boot_script_board *boards, size_t count, struct error *err);
 
+/* Whether the board finds the server: by DHCP it is told how, else it is in the board's network or
+ * behind a gateway. U-Boot warns where it is not, and tries; it works where the netmask is wrong
+ * only here. */
+bool boot_script_has_route(const struct boot_script_board *board);
+
 #endif

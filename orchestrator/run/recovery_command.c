@@ -64,6 +64,22 @@ static int select_targets(const struct recovery_command *command, const char *co
     return error_remedy(err, "write mode: netboot or recovery: netboot there, or name targets");
 }
 
+/* A board that asks in vain would be noticed when it is needed. */
+static void warn_routes(const struct boot_script_board *boards, size_t count)
+{
+    size_t lost = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct target_spec *spec = boards[i].spec;
+        if (!boot_script_has_route(&boards[i]) && lost++ == 0)
+            fprintf(stderr,
+                    "warning: %s with the address %s does not have this machine's address %s in "
+                    "its network — write netboot: {gateway}, {netmask} or {server}\n",
+                    spec->name, spec->host, boards[i].server);
+    }
+    if (lost > 1)
+        fprintf(stderr, "warning: the same holds for %zu more\n", lost - 1);
+}
+
 /* The script for the selected targets, as a file for U-Boot. NULL with err. */
 static struct buffer *make_script(const struct recovery_command *command, const bool *selected,
                                   size_t *count, struct error *err)
@@ -90,6 +106,7 @@ static struct buffer *make_script(const struct recovery_command *command, const 
     text = boot_script_make(boards, *count, err);
     if (text == NULL)
         goto done;
+    warn_routes(boards, *count);
     image = uboot_image_script(text, "fleetflash recovery");
     if (image == NULL)
         error_set(err, ERROR_IO, "out of memory");

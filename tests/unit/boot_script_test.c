@@ -97,6 +97,25 @@ static void test_words(void **state)
     free(two);
 }
 
+static void test_routes(void **state)
+{
+    (void)state;
+    struct target_spec spec = board("a", "02:00:00:00:00:01"); /* 10.0.0.7 */
+    struct boot_script_board asking = {&spec, "10.0.0.1"};
+    assert_true(boot_script_has_route(&asking));
+    asking.server = "10.0.1.1";
+    assert_false(boot_script_has_route(&asking));
+    spec.netboot.netmask = "255.255.0.0";
+    assert_true(boot_script_has_route(&asking));
+    asking.server = "192.0.2.1";
+    assert_false(boot_script_has_route(&asking));
+    spec.netboot.gateway = "10.0.0.1";
+    assert_true(boot_script_has_route(&asking));
+    spec.netboot.gateway = NULL;
+    spec.netboot.is_dhcp = true;
+    assert_true(boot_script_has_route(&asking));
+}
+
 /* Everything but the time and the sums that cover it is as mkimage has it. */
 static void test_form(void **state)
 {
@@ -228,8 +247,8 @@ static void test_sums(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_words), cmocka_unit_test(test_form),
-        cmocka_unit_test(test_range),   cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_words), cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_form),    cmocka_unit_test(test_range), cmocka_unit_test(test_sums),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,6 +80,11 @@ def a_card_keeps_its_name():
         expect(f"recovery {command}: it is still there", pathlib.Path("card").is_fifo(), True)
     expect("recovery script to a file",
            run("recovery", "script", "-i", "boards.yaml", "-o", "boot.scr").returncode, 0)
+    pathlib.Path("far.yaml").write_text(BOARDS.replace("127.0.0.1", "10.9.9.9"), encoding="ascii")
+    end = run("recovery", "script", "-i", "far.yaml", "-o", "boot.scr")
+    expect("recovery script for a board without a route", (end.returncode, end.stderr.splitlines()[0]),
+           (0, "warning: pi with the address 127.0.0.2 does not have this machine's address 10.9.9.9 in its network"
+               " — write netboot: {gateway}, {netmask} or {server}"))
     end = run("recovery", "script", "-i", "boards.yaml", "-o", "-")
     expect("recovery script to standard output", (end.returncode, pathlib.Path("-").exists()), (2, False))
 
