@@ -53,6 +53,7 @@ struct agent {
     enum flash_mode mode; /* MODE_AUTO: not decided */
     enum agent_job job;   /* running */
     bool staging_done, write_asked, failing, quit;
+    bool is_heir;      /* of one that died while it wrote (heir.h) */
     bool unattended;   /* nobody tells it to write and to reboot (BEGIN_FLAG_UNATTENDED) */
     unsigned rewrites; /* then: how often a failed write was begun anew */
     struct fail fail;  /* why it failed, for controllers that come later */

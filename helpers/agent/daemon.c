@@ -5,6 +5,7 @@
 #include "attach.h"
 #include "console.h"
 #include "footing.h"
+#include "heir.h"
 #include "text.h"
 
 #include <errno.h>
@@ -22,12 +23,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-/* Descriptors the daemon finds after it has executed itself. */
-enum { FD_UNIX = 3, FD_TCP, FD_CONFIG, FD_READY, FD_CONSOLE, FD_LAST };
-
-/* A leading '@' tells systemd to leave the process alone at shutdown ("Root Storage Daemons"). */
-#define DAEMON_NAME "@fleetflash-agent"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U
@@ -257,52 +252,87 @@ static int receive_config(struct config *config, char *error, size_t error_size)
     while (at < sizeof text - 1 && (n = read(FD_CONFIG, text + at, sizeof text - 1 - at)) > 0)
         at += (size_t)n;
     text[at] = '\0';
+    /* Kept for an heir, in the kernel's memory. */
+    int again = keep_config(text);
     close(FD_CONFIG);
+    if (again >= 0 && again != FD_CONFIG) {
+        dup3(again, FD_CONFIG, O_CLOEXEC);
+        close(again);
+    }
     int status = config_parse(config, text, error, error_size);
     sodium_memzero(text, sizeof text);
     return status;
 }
 
-static void own_descriptors(struct agent *agent, const char *port)
+static void own_descriptors(struct agent *agent, uint16_t port)
 {
-    static const int all[] = {FD_UNIX, FD_TCP, FD_READY, FD_CONSOLE};
+    static const int all[] = {FD_UNIX, FD_TCP, FD_CONFIG, FD_READY, FD_CONSOLE};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         fcntl(all[i], F_SETFD, FD_CLOEXEC);
     agent->unix_listener = FD_UNIX;
     agent->tcp_listener = fcntl(FD_TCP, F_GETFD) < 0 ? -1 : FD_TCP;
     agent->console = fcntl(FD_CONSOLE, F_GETFD) < 0 ? -1 : FD_CONSOLE;
-    agent->tcp_port = (uint16_t)atoi(port);
+    agent->tcp_port = port;
 }
 
-int daemon_main(int argc, char **argv)
+/* What every daemon needs before it talks to anybody. NULL: error says why not. */
+static struct agent *prepare(uint16_t port, char *error, size_t error_size)
 {
-    char error[256] = "out of memory";
     struct agent *agent = calloc(1, sizeof *agent);
-    if (argc != 1 || fcntl(FD_UNIX, F_GETFD) < 0)
-        return 2;
     prctl(PR_SET_NAME, "fleetflash");
     prctl(PR_SET_DUMPABLE, 0); /* nobody reads the secret through /proc or a core file */
     daemon_settle();
-    if (agent == NULL || receive_config(&agent->config, error, sizeof error) != 0)
-        goto fail;
-    own_descriptors(agent, argv[0]);
+    if (agent == NULL || receive_config(&agent->config, error, error_size) != 0)
+        return NULL;
+    own_descriptors(agent, port);
     char *left_out = switches_from_kernel(&agent->config.switches);
     if (left_out != NULL)
         console_print(agent->console, "test agent: %s", left_out);
     free(left_out);
     footing_take(&agent->config.switches);
     if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
-        text_format(error, sizeof error, "cannot lock memory: %s", strerror(errno));
-        goto fail;
+        text_format(error, error_size, "cannot lock memory: %s", strerror(errno));
+        return NULL;
     }
-    if (agent_init(agent) != 0)
-        goto fail;
+    return agent_init(agent) == 0 ? agent : NULL;
+}
+
+int daemon_main(int argc, char **argv)
+{
+    char error[256] = "out of memory";
+    if (argc != 1 || fcntl(FD_UNIX, F_GETFD) < 0)
+        return 2;
+    struct agent *agent = prepare((uint16_t)atoi(argv[0]), error, sizeof error);
+    if (agent == NULL) {
+        dprintf(FD_READY, "%s\n", error);
+        return 1;
+    }
     dprintf(FD_READY, "ready %d %u\n", (int)getpid(), agent->tcp_port);
     close(FD_READY);
     console_print(agent->console, "run %s from %s: agent is ready", agent->config.run_id,
                   agent->config.controller);
     return agent_loop(agent);
-fail:
-    dprintf(FD_READY, "%s\n", error);
-    return 1;
+}
+
+int daemon_inherit(void)
+{
+    char error[256] = "out of memory";
+    struct sockaddr_in6 address = {0};
+    socklen_t size = sizeof address;
+    if (fcntl(FD_UNIX, F_GETFD) < 0 || fcntl(FD_DISK, F_GETFD) < 0)
+        return 2;
+    int console = console_open();
+    if (console >= 0 && console != FD_CONSOLE) {
+        dup3(console, FD_CONSOLE, O_CLOEXEC);
+        close(console);
+    }
+    getsockname(FD_TCP, (struct sockaddr *)&address, &size);
+    struct agent *agent = prepare(ntohs(address.sin6_port), error, sizeof error);
+    if (agent == NULL || heir_take(agent) != 0) {
+        dprintf(FD_CONSOLE, "fleetflash: no agent can take its place: %s\r\n", error);
+        return 1;
+    }
+    console_print(agent->console, "run %s from %s: another agent has taken its place, and waits",
+                  agent->config.run_id, agent->config.controller);
+    return agent_loop(agent);
 }

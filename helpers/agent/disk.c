@@ -87,9 +87,27 @@ static int measure_file(struct disk *disk, const struct stat *st, struct fail *f
     return 0;
 }
 
-int disk_open(struct disk *disk, const char *path, struct fail *fail)
+static int measure(struct disk *disk, struct fail *fail)
 {
     struct stat st;
+    int status = -1;
+    if (fstat(disk->fd, &st) != 0)
+        fault_set(fail, FAILCODE_DISK, "cannot look at %s: %s", disk->path, strerror(errno));
+    else if (S_ISBLK(st.st_mode))
+        status = measure_device(disk, &st, fail);
+    else if (S_ISREG(st.st_mode))
+        status = measure_file(disk, &st, fail);
+    else
+        fault_set(fail, FAILCODE_DISK, "%s is not a disk", disk->path);
+    if (status == 0 && posix_memalign((void **)&disk->sector, DISK_ALIGN, DISK_ALIGN) != 0) {
+        disk->sector = NULL;
+        status = fault_set(fail, FAILCODE_MEMORY, "out of memory");
+    }
+    return status;
+}
+
+int disk_open(struct disk *disk, const char *path, struct fail *fail)
+{
     memset(disk, 0, sizeof *disk);
     text_copy(disk->path, sizeof disk->path, path);
     disk->fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
@@ -97,26 +115,28 @@ int disk_open(struct disk *disk, const char *path, struct fail *fail)
         disk->fd = open(path, O_RDWR | O_CLOEXEC);
     if (disk->fd < 0)
         return open_refused(path, fail);
-    int status = -1;
-    if (fstat(disk->fd, &st) != 0)
-        fault_set(fail, FAILCODE_DISK, "cannot look at %s: %s", path, strerror(errno));
-    else if (S_ISBLK(st.st_mode))
-        status = measure_device(disk, &st, fail);
-    else if (S_ISREG(st.st_mode))
-        status = measure_file(disk, &st, fail);
-    else
-        fault_set(fail, FAILCODE_DISK, "%s is not a disk", path);
+    int status = measure(disk, fail);
     if (status == 0)
         status = disk_lock(disk, fail);
     if (status == 0)
         disk_unlock(disk);
-    if (status == 0 && posix_memalign((void **)&disk->sector, DISK_ALIGN, DISK_ALIGN) != 0) {
-        disk->sector = NULL;
-        status = fault_set(fail, FAILCODE_MEMORY, "out of memory");
-    }
-    if (status != 0)
+    else
         disk_close(disk);
     return status;
+}
+
+int disk_adopt(struct disk *disk, int fd, struct fail *fail)
+{
+    char link[64];
+    memset(disk, 0, sizeof *disk);
+    disk->fd = fd;
+    text_format(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, disk->path, sizeof disk->path - 1);
+    disk->path[n > 0 ? n : 0] = '\0';
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && measure(disk, fail) == 0)
+        return 0;
+    disk_close(disk);
+    return -1;
 }
 
 void disk_close(struct disk *disk)

@@ -25,6 +25,8 @@ struct disk {
  * closed. Faults: FAILCODE_DISK, FAILCODE_BUSY (another program has it locked), FAILCODE_REFUSED
  * (the kernel forbids writing to disks with mounted file systems). */
 int disk_open(struct disk *disk, const char *path, struct fail *fail);
+/* The same with one that another agent had open; it is owned from then on. */
+int disk_adopt(struct disk *disk, int fd, struct fail *fail);
 void disk_close(struct disk *disk);
 
 /* flock(LOCK_EX), which tells udev and other programs that partition to keep away (systemd's

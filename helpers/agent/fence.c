@@ -97,6 +97,8 @@ static int prepare(struct fence_state *s, struct fail *fail)
     if (status != 0)
         return -1;
     process_lifeline(s->config->relay, s->config->watchdog_owner, &s->lifeline);
+    if (s->config->guard > 0)
+        pid_set_add(&s->lifeline, s->config->guard);
     for (unsigned i = 0; is_on(s, SWITCH_NO_CALM) && i < s->superblocks.count; i++)
         s->superblocks.items[i].panics = false;
     return 0;

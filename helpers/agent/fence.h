@@ -22,6 +22,7 @@ struct fence_config {
     const struct report *report;
     pid_t
         relay; /* the process that relays for the controller; 0: none. It and its ancestors live */
+    pid_t guard;        /* holds the disk for an heir, and lives; 0: none */
     int watchdog_owner; /* a process that must live on; 0: none */
 };
 

@@ -7,6 +7,7 @@
 #include "reboot.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stddef.h>
@@ -23,7 +24,7 @@
 #define GUARD_NAME    "@fleetflash-guard"
 #define SYNC_PATIENCE 100 /* tenths of a second until what is not written yet is given up */
 #define REMOUNT_PAUSE 2   /* seconds for SysRq-u, which says nothing of its end */
-#define NOTICE_EVERY  60  /* seconds between notices on the console */
+#define ESTATE_ABOVE  64  /* no place of the estate is there */
 
 /* --- the agent's side --------------------------------------------------------------------- */
 
@@ -35,23 +36,50 @@ static void end(struct guard *guard)
     guard->pid = 0;
 }
 
-int guard_post(struct guard *guard)
+/* Puts the estate where an heir looks for it. Each is moved out of the way of the others first;
+ * kept: those copies, to be closed. */
+static int hand_over(posix_spawn_file_actions_t *actions, const int estate[GUARD_ESTATE_SIZE],
+                     int kept[GUARD_ESTATE_SIZE])
+{
+    static const int places[GUARD_ESTATE_SIZE] = {FD_UNIX, FD_TCP, FD_CONFIG, FD_DISK, FD_WATCHDOG};
+    int status = 0;
+    for (unsigned i = 0; i < GUARD_ESTATE_SIZE; i++) {
+        kept[i] = estate[i] < 0 ? -1 : fcntl(estate[i], F_DUPFD_CLOEXEC, ESTATE_ABOVE);
+        if (status == 0 && kept[i] >= 0)
+            status = posix_spawn_file_actions_adddup2(actions, kept[i], places[i]);
+    }
+    return status;
+}
+
+/* 0 or an errno. */
+static int spawn(struct guard *guard, int line, const int estate[GUARD_ESTATE_SIZE])
 {
     static char *const argv[] = {GUARD_NAME, "guard", NULL};
     static char *const envp[] = {NULL};
     posix_spawn_file_actions_t actions;
-    int line[2], status;
+    int kept[GUARD_ESTATE_SIZE], status = posix_spawn_file_actions_init(&actions);
+    if (status != 0)
+        return status;
+    status = posix_spawn_file_actions_adddup2(&actions, line, STDIN_FILENO);
+    int other = hand_over(&actions, estate, kept);
+    status = status != 0 ? status : other;
+    if (status == 0) /* what the agent itself runs from: a sealed copy in memory */
+        status = posix_spawn(&guard->pid, "/proc/self/exe", &actions, NULL, argv, envp);
+    posix_spawn_file_actions_destroy(&actions);
+    for (unsigned i = 0; i < GUARD_ESTATE_SIZE; i++)
+        if (kept[i] >= 0)
+            close(kept[i]);
+    return status;
+}
+
+int guard_post(struct guard *guard, const int estate[GUARD_ESTATE_SIZE])
+{
+    int line[2];
     if (guard->pid != 0)
         return 0;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) != 0)
         return -1;
-    status = posix_spawn_file_actions_init(&actions);
-    if (status == 0) {
-        status = posix_spawn_file_actions_adddup2(&actions, line[1], STDIN_FILENO);
-        if (status == 0) /* what the agent itself runs from: a sealed copy in memory */
-            status = posix_spawn(&guard->pid, "/proc/self/exe", &actions, NULL, argv, envp);
-        posix_spawn_file_actions_destroy(&actions);
-    }
+    int status = spawn(guard, line[1], estate);
     close(line[1]);
     if (status != 0) {
         close(line[0]);
@@ -139,9 +167,24 @@ static void settle(void)
     prctl(PR_SET_NAME, "fleetflash-grd");
     daemon_settle();
     signal(SIGTERM, SIG_IGN);
-    for (int fd = STDERR_FILENO + 1; fd < 1024; fd++)
+    for (int fd = FD_WATCHDOG + 1; fd < 1024; fd++)
         close(fd);
+    close(FD_READY);
+    close(FD_CONSOLE);                  /* an heir opens one of its own */
     mlockall(MCL_CURRENT | MCL_FUTURE); /* as good as it gets: the agent has told its own failure */
+}
+
+/* Returns where that cannot be. */
+static void become_heir(int console)
+{
+    char *argv[] = {DAEMON_NAME, "heir", NULL}, *envp[] = {NULL};
+    int null = open("/dev/null", O_RDWR);
+    console_print(console, "the agent has died, and the disk is incomplete: DO NOT POWER OFF");
+    if (null >= 0)
+        dup2(null, STDIN_FILENO); /* the line to the dead one */
+    if (null > STDERR_FILENO)
+        close(null);
+    execve("/proc/self/exe", argv, envp);
 }
 
 int guard_main(void)
@@ -165,9 +208,8 @@ int guard_main(void)
                       "the agent has died, the disk is complete: the new system is booted");
         break;
     case GUARD_INCOMPLETE:
-        for (;; rest(NOTICE_EVERY * 10))
-            console_print(console, "the agent has died, and the disk is INCOMPLETE: this device "
-                                   "boots from another source only");
+        become_heir(console);
+        return 1;
     default:
         return 0;
     }

@@ -8,7 +8,8 @@
  * agent is dead, and the last word decides (docs/safety.md):
  *
  * - nothing written: the old system is rebooted, untouched
- * - incomplete: nothing is done but said on the console; a reboot would lose what is left
+ * - incomplete: it becomes the agent's heir (heir.h), which the controller finds where the agent
+ * was; a reboot would lose the device
  * - complete: the new system is booted, as the agent would have done */
 #ifndef GUARD_H
 #define GUARD_H
@@ -30,9 +31,12 @@ struct guard {
     int fd;
 };
 
-/* Starts it, and tells it GUARD_UNTOUCHED. -1: it cannot be started (errno); nothing else is lost.
- */
-int guard_post(struct guard *guard);
+/* What it keeps for an heir: FD_UNIX, FD_TCP, FD_CONFIG, FD_DISK, FD_WATCHDOG, in this order. */
+#define GUARD_ESTATE_SIZE 5u
+
+/* Starts it, and tells it GUARD_UNTOUCHED. estate: descriptors, -1: there is none; they stay the
+ * caller's. -1: it cannot be started (errno); nothing else is lost. */
+int guard_post(struct guard *guard, const int estate[GUARD_ESTATE_SIZE]);
 /* A guard that cannot be told is ended: it must never act on an old word. Nothing without one. May
  * be called on any thread, not at the same time. */
 void guard_tell(struct guard *guard, enum guard_word word);

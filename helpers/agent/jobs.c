@@ -5,6 +5,7 @@
 #include "console.h"
 #include "facts.h"
 #include "fault.h"
+#include "heir.h"
 #include "loader.h"
 #include "reboot.h"
 #include "superblocks.h"
@@ -144,6 +145,24 @@ static int job_scan(void *arg)
     return status;
 }
 
+static int put_up(struct agent *agent, struct agent_work *work)
+{
+    if (!switch_is_on(&agent->config.switches, SWITCH_NO_GUARD) && heir_provide(agent) != 0)
+        report_log(&agent->worker.report, LOG_WARNING,
+                   "no second process can be started (%s): if the agent died behind its fence, the "
+                   "device would have to be reset by hand",
+                   strerror(errno));
+    struct fence_config config = {
+        .target = &agent->target,
+        .switches = &agent->config.switches,
+        .report = &agent->worker.report,
+        .relay = work->peer_pid,
+        .guard = agent->guard.pid,
+        .watchdog_owner = agent->watchdog.owner,
+    };
+    return fence_raise(&agent->fence, &config, &work->fail);
+}
+
 static int job_fence(void *arg)
 {
     struct agent_work *work = arg;
@@ -152,26 +171,14 @@ static int job_fence(void *arg)
         return -1;
     if (agent->serve_disk != NULL)
         return 0;
-    struct fence_config config = {
-        .target = &agent->target,
-        .switches = &agent->config.switches,
-        .report = &agent->worker.report,
-        .relay = work->peer_pid,
-        .watchdog_owner = agent->watchdog.owner,
-    };
     if (agent->sysrq_fd < 0)
         agent->sysrq_fd = reboot_prepare();
-    if (guard_post(&agent->guard) != 0)
-        report_log(&agent->worker.report, LOG_WARNING,
-                   "no second process can be started (%s): if the agent died behind its fence, the "
-                   "device would have to be reset by hand",
-                   strerror(errno));
     int status = watchdog_take(&agent->watchdog, &work->fail);
-    if (status == 0 && (status = fence_raise(&agent->fence, &config, &work->fail)) != 0 &&
-        !agent->fence.irreversible)
-        watchdog_give_back(&agent->watchdog); /* the old system runs on, and feeds it again */
+    if (status == 0)
+        status = put_up(agent, work);
     if (status != 0 && !agent->fence.irreversible) {
-        guard_dismiss(&agent->guard);
+        guard_dismiss(&agent->guard);         /* it holds the watchdog open */
+        watchdog_give_back(&agent->watchdog); /* the old system runs on, and feeds it again */
         disk_unlock(&agent->disk);
     }
     return status;
@@ -194,6 +201,8 @@ static int job_write(void *arg)
         .destroyed = work->destroyed,
         .spoiled = &spoiled,
     };
+    if (agent->is_heir && heir_prepare(agent) != 0)
+        return -1;
     int status = writer_run(&writer, &work->fail);
     work->destroyed = writer.destroyed;
     if (status == 0)
@@ -208,13 +217,13 @@ static int job_undo(void *arg)
     int status = 0;
     if (agent->serve_disk == NULL) {
         status = fence_undo(&agent->fence, &agent->worker.report);
-        if (status == 0)
+        if (status == 0) {
+            guard_dismiss(&agent->guard);
             watchdog_give_back(&agent->watchdog);
+        }
     }
-    if (status == 0) {
-        guard_dismiss(&agent->guard);
+    if (status == 0)
         disk_unlock(&agent->disk);
-    }
     return status;
 }
 

@@ -48,6 +48,8 @@ int main(int argc, char **argv)
         return serve_run(argc - 2, argv + 2);
     if (strcmp(command, "daemon") == 0)
         return daemon_main(argc - 2, argv + 2);
+    if (strcmp(command, "heir") == 0)
+        return daemon_inherit();
     if (strcmp(command, "guard") == 0)
         return guard_main();
     fputs("usage: fleetflash-agent start|attach|selftest|serve\n", stderr);

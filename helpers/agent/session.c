@@ -35,7 +35,7 @@ void session_phase(struct agent *agent, enum agent_phase phase)
     bool repeated = agent->phase == phase;
     agent->phase = phase;
 #ifdef AGENT_TEST_SWITCHES
-    if (agent->config.switches.die_at == phase && phase != PHASE_IDLE)
+    if (agent->config.switches.die_at == phase && phase != PHASE_IDLE && !agent->is_heir)
         abort();
 #endif
     if (!repeated)
@@ -172,7 +172,7 @@ static int malformed(struct agent *agent, const char *what)
 static int on_probe(struct agent *agent, const struct frame *frame)
 {
     char device[sizeof agent->work.device];
-    if (protocol_decode_probe(frame, device, sizeof device) != 0)
+    if (protocol_decode_probe(frame, device, sizeof device) != 0 || agent->is_heir)
         return malformed(agent, "PROBE");
     if (agent->facts != NULL && (agent->phase > PHASE_IDLE || agent->job != JOB_NONE)) {
         send_facts(agent);
@@ -196,7 +196,8 @@ static int on_manifest(struct agent *agent, const struct frame *frame)
         manifest.shift == known->shift &&
         memcmp(manifest.image_id, known->image_id, PROTOCOL_HASH_SIZE) == 0)
         return 0; /* known already: so are the hashes that follow */
-    if (agent->phase != PHASE_IDLE) {
+    bool lost = agent->is_heir && !flash_is_complete(&agent->flash);
+    if (agent->phase != PHASE_IDLE && !lost) {
         fault_set(&fail, FAILCODE_PROTOCOL,
                   "this agent flashes another image, or to another place");
         if (agent->phase > PHASE_FENCED && agent->phase != PHASE_FAILED)
@@ -205,7 +206,7 @@ static int on_manifest(struct agent *agent, const struct frame *frame)
         return -1;
     }
     /* The controller has looked at both; memory for the hashes is taken on nobody's word. */
-    if (agent->facts == NULL || agent->job != JOB_NONE)
+    if ((agent->facts == NULL && !lost) || agent->job != JOB_NONE)
         return malformed(agent, "MANIFEST before the disk was probed");
     if (jobs_check_size(agent, &manifest, &fail) != 0 ||
         flash_set_manifest(&agent->flash, &manifest, &fail) != 0)
@@ -284,6 +285,8 @@ static int on_fence(struct agent *agent, const struct frame *frame)
 static int on_write(struct agent *agent, const struct frame *frame)
 {
     (void)frame;
+    if (!flash_is_complete(&agent->flash))
+        return malformed(agent, "WRITE of an image that is not known");
     if (agent->phase == PHASE_WRITTEN)
         session_send_milestone(agent);
     else if (agent->job == JOB_NONE)

@@ -41,6 +41,7 @@ bool switch_parse(struct switches *switches, const char *text)
         [SWITCH_NO_READBACK] = "no-readback", [SWITCH_NO_CALM] = "no-calm",
         [SWITCH_NO_NEWS] = "no-news",         [SWITCH_NO_REBOOT] = "no-reboot",
         [SWITCH_NO_FOOTING] = "no-footing",   [SWITCH_IMPATIENT] = "impatient",
+        [SWITCH_NO_GUARD] = "no-guard",
     };
     for (int i = 0; i < SWITCH_COUNT; i++)
         if (strcmp(text, names[i]) == 0) {

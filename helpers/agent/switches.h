@@ -22,6 +22,7 @@ enum agent_switch {
     SWITCH_NO_NEWS,    /* nothing is looked for that came while the fence went up */
     SWITCH_NO_REBOOT,  /* the system call does nothing, as one that never returns */
     SWITCH_NO_FOOTING, /* it stays in its session's control group, and may be killed for memory */
+    SWITCH_NO_GUARD,   /* no second process: one that dies behind its fence is gone for good */
     SWITCH_IMPATIENT,  /* one that has changed nothing is gone after 5 s without a controller */
     SWITCH_COUNT
 };

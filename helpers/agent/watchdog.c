@@ -141,6 +141,17 @@ static void remember_setting(struct watchdog *watchdog)
         text_copy(watchdog->setting, sizeof watchdog->setting, text + 2);
 }
 
+static void own(struct watchdog *watchdog)
+{
+    int timeout = 0;
+    if (ioctl(watchdog->fd, WDIOC_GETTIMEOUT, &timeout) != 0 || timeout <= 0)
+        timeout = 10;
+    watchdog->timeout = (unsigned)timeout;
+    watchdog->fed = 0;
+    watchdog->owner = 0;
+    watchdog->ours = true;
+}
+
 int watchdog_take(struct watchdog *watchdog, struct fail *fail)
 {
     int timeout = WANTED_TIMEOUT;
@@ -166,13 +177,16 @@ int watchdog_take(struct watchdog *watchdog, struct fail *fail)
         return -1;
     }
     ioctl(watchdog->fd, WDIOC_SETTIMEOUT, &timeout);
-    if (ioctl(watchdog->fd, WDIOC_GETTIMEOUT, &timeout) != 0 || timeout <= 0)
-        timeout = 10;
-    watchdog->timeout = (unsigned)timeout;
-    watchdog->fed = 0;
-    watchdog->owner = 0;
-    watchdog->ours = true;
+    own(watchdog);
     return 0;
+}
+
+void watchdog_adopt(struct watchdog *watchdog, int fd)
+{
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+        return;
+    watchdog->fd = fd;
+    own(watchdog);
 }
 
 void watchdog_feed(struct watchdog *watchdog, int64_t now)

@@ -38,8 +38,9 @@
  * ready), STAGED, FENCED, WRITTEN or FAIL. A request that was carried out already is answered the
  * same way, so asking again is harmless. Blocks that surely will be staged are wanted while the
  * scan is still running, before MODE. WRITE while the disk is incomplete and no write runs (after a
- * FAIL of that kind) starts it again. The agent only sends unasked: LOG, PHASE, PROGRESS, WANT,
- * FAIL.
+ * FAIL of that kind) starts it again. An agent that took the place of one that died while it wrote
+ * says in HELLO_REPLY that it writes and has no manifest: it takes MANIFEST and WRITE in that
+ * phase. The agent only sends unasked: LOG, PHASE, PROGRESS, WANT, FAIL.
  *
  * Half-open connections: from HELLO_REPLY on the controller sends a PING every
  * PROTOCOL_PING_EVERY. A side that hears nothing at all for PROTOCOL_SILENCE takes the connection

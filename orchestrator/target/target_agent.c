@@ -303,6 +303,8 @@ static void reply_hello(struct target *target, const struct hello_reply *hello)
     agent_session_set_heartbeat(target->session, target->env->loop, PROTOCOL_PING_EVERY);
     if (hello->port != 0)
         target->deployed.port = hello->port;
+    target->heir = !hello->has_manifest && target->phase >= PHASE_ERASING_HEAD &&
+                   target->phase <= PHASE_WRITING_HEAD;
     if (hello->mode != MODE_AUTO)
         target->status.mode = (enum flash_mode)hello->mode;
     target_set_step(target, step_for_phase(target, target->phase));
@@ -388,11 +390,34 @@ void target_enter_fence(struct target *target)
     agent_session_request(target->session, FRAME_FENCE);
 }
 
+/* The agent that takes a dead one's place knows the disk and not the image. */
+static void write_with_heir(struct target *target)
+{
+    struct shift shift;
+    struct error err;
+    target_log(target, LOG_WARNING,
+               "its agent has died while it wrote, another has taken its place: the disk is "
+               "compared, and what is missing written");
+    target->heir = false;
+    target->write_sent = target->write_told = true;
+    if (shift_find(&target->status, store_info(target->env->store), &shift, &err) != 0) {
+        target->status.damage = DAMAGE_INCOMPLETE;
+        target_finish(target, OUTCOME_FAILED, &err);
+        return;
+    }
+    agent_session_manifest(target->session, &shift);
+    agent_session_request(target->session, FRAME_WRITE);
+}
+
 void target_enter_write(struct target *target)
 {
     agent_session_set_store(target->session, target->env->store);
     if (!target->write_sent)
         target->tries = 0;
+    if (target->heir) {
+        write_with_heir(target);
+        return;
+    }
     if (target->phase != PHASE_FENCED || target->is_local)
         return; /* resumed: it is at it; or it goes on by itself */
     if (target->interrupted) {

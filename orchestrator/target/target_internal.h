@@ -71,6 +71,7 @@ struct target {
     struct transfer_count count;
     enum agent_phase phase;
     bool write_sent;       /* the destructive part may have begun */
+    bool heir;             /* of an agent that died while it wrote: it lacks the image's manifest */
     bool write_told;       /* … by our word, since it last told its phase in HELLO */
     bool via_lifeline;     /* the session runs over the agent's own port */
     bool lifeline_proven;  /* the agent's own port was reached once */

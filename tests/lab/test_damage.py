@@ -7,7 +7,7 @@ With the test build of the agent, faults are put in where a lab cannot make real
 become read-only, a fence that fails when it is up, a reboot call that does not return. The others are real: memory
 that runs short while blocks are staged, a file system that nobody can silence.
 
-    test_damage.py [NAME...]      only these devices (deserted: not alone)"""
+    test_damage.py [NAME...]      only these devices (deserted, orphan: not alone)"""
 
 import json
 import os
@@ -42,6 +42,8 @@ DEVICES = {
     "killed": {"append": "ff.agent=run-at=remounted"},
     "died": {"append": "ff.agent=die-at=fenced", "respawn": True, "swap": 4},
     "half": {"append": "ff.agent=die-at=erasing-head"},
+    "staged": {"append": "ff.agent=die-at=writing-head", "mem": "128M"},
+    "orphan": {"append": "ff.agent=die-at=erasing-head"},
     "late": {"append": "ff.agent=die-at=rebooting"},
     # To be undone: goes on.
     "settings": {},
@@ -104,12 +106,17 @@ def kill_agent(device):
     device.ssh("cat >/dev/shm/intruder && chmod 755 /dev/shm/intruder", stdin="#!/bin/sh\nkill -9 $PPID\n")
 
 
-def check_half(device, entry):
-    """Nobody may reboot what only another boot source would bring back."""
-    check("half: the report says half-written", entry["outcome"] == "failed" and entry["damage"] == "incomplete", str(entry))
-    check("half: its console says so", "fleetflash: the agent has died, and the disk is INCOMPLETE" in device.console_text(),
-          device.console_text()[-2000:])
-    check("half: it was not rebooted", device.reboots() == 0 and device.running(), device.console_text()[-2000:])
+def check_half(device, entry, said, image):
+    """What only another boot source would bring back is not rebooted: another agent takes over."""
+    name = device.name
+    check(f"{name}: flashed all the same", entry["outcome"] == "flashed", str(entry))
+    check(f"{name}: its agent died, and another took its place", all(
+        text in device.console_text() for text in (
+            "fleetflash: the agent has died, and the disk is incomplete", "another agent has taken its place")),
+          device.console_text()[-3000:])
+    check(f"{name}: the run says so", f"{name}: warning: its agent has died while it wrote" in said)
+    check(f"{name}: it was rebooted once, and its disk then is the image, byte for byte",
+          device.reboots() == 1 and same_as_image(device.snapshots[0], image))
 
 
 def unplug(device):
@@ -133,6 +140,30 @@ def desert(lab, device, folder):
     run.wait()
     check(f"{device.name}: the fence goes up, and is not up yet", going and "fleetflash: fenced" not in device.console_text(),
           device.console_text()[-2000:])
+
+
+def resume(lab, device, folder):
+    """Its agent dies while it writes, and so does its controller: a later one finds who took the agent's place."""
+    state, env = lab.dir / "state-orphan", {"FLEETFLASH_AGENT_PATH": folder}
+    inventory = lab.inventory([device], name="orphan.yaml", host=lambda d: {
+        "mode": "stream", "services": {"policy": "sysv", "stop": ["lab-victim"]}})
+    run = lab.popen(lab.fleetflash_argv("-i", inventory, "--yes", lab.image("busybox", "mbr-boot"), state=state), env=env,
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    died = console_has(device, "fleetflash: the agent has died")
+    run.kill()
+    run.wait()
+    check(f"{device.name}: its agent has died, and its controller", died and not device.reboots(), device.console_text()[-2000:])
+    return lab.popen(lab.fleetflash_argv("--resume", state=state), env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                     stderr=subprocess.STDOUT, text=True, errors="replace")
+
+
+def check_resumed(device, again, image):
+    said, _ = again.communicate(timeout=400)
+    print(said, flush=True)
+    check(f"{device.name}: --resume flashes it", again.returncode == 0 and "another has taken its place" in said,
+          device.console_text()[-2000:])
+    check(f"{device.name}: it was rebooted once, and its disk then is the image, byte for byte",
+          device.reboots() == 1 and same_as_image(device.snapshots[0], image))
 
 
 def check_rebooted(device, boot_id, entry, old):
@@ -162,6 +193,8 @@ def check_goes_on(device, boot_id, entry, word):
     p = device.ssh("touch /written /boot/written && /etc/init.d/lab-victim status")
     check(f"{device.name}: the old system goes on, all is writable, its service runs",
           device.boot_id() == boot_id and p.returncode == 0, p.stdout + p.stderr)
+    p = device.ssh("for i in $(seq 100); do grep @fleetflash-agent /proc/net/unix || exit 0; sleep 0.1; done; exit 1")
+    check(f"{device.name}: neither its agent nor the agent's guard is left", p.returncode == 0, p.stdout + p.stderr)
 
 
 def main():
@@ -184,9 +217,11 @@ def main():
         folder = agents(lab)
         if "deserted" in d:
             desert(lab, d["deserted"], folder)
-        live = [d[n] for n in names if n != "deserted"]
+        again = resume(lab, d["orphan"], folder) if "orphan" in d else None
+        live = [d[n] for n in names if n not in ("deserted", "orphan")]
+        # A staged one is left to itself at once where there are no retries.
         inventory = lab.inventory(live, host=lambda x: {
-            "mode": "stage" if x.name == "short" else "stream", "retries": 0,
+            "mode": "stage" if x.name in ("short", "staged") else "stream", "retries": int(x.name == "staged"),
             "services": policy(lab, x)})
         if "unheard" in d:
             delay_fence(d["unheard"], 10)
@@ -222,8 +257,11 @@ def main():
                 check(f"{n}: its guard did it", "fleetflash: the agent has died, nothing was written" in d[n].console_text(),
                       d[n].console_text()[-3000:])
                 check(f"{n}: the run has seen it come back", f"{n}: the old system is back" in said)
-        if "half" in d:
-            check_half(d["half"], entries["half"])
+        if "orphan" in d:
+            check_resumed(d["orphan"], again, new)
+        for n in ("half", "staged"):
+            if n in d:
+                check_half(d[n], entries[n], said, new)
         if "late" in d:
             check("late: flashed, by its guard's reboot", entries["late"]["outcome"] == "flashed"
                   and "fleetflash: the agent has died, the disk is complete" in d["late"].console_text(), str(entries["late"]))

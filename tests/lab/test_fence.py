@@ -203,7 +203,7 @@ def main():
     names = sys.argv[1:] or [*CONTROLS, "head"]
     with Lab() as lab:
         dying = "head" in names and lab.device("head", kind="busybox", layout="mbr-boot",
-                                               append="ff.agent=die-at=reading-back")
+                                               append="ff.agent=die-at=reading-back,no-guard")
         names = [name for name in names if name != "head"]
         whole, without = make_fleet(lab, names)
         lab.boot_all()

@@ -19,6 +19,8 @@
 
 #define HEARD "heard"
 
+static const int none[GUARD_ESTATE_SIZE] = {-1, -1, -1, -1, -1};
+
 /* In the present folder, which the guard has as well. */
 static int note_heard(enum guard_word word)
 {
@@ -56,7 +58,7 @@ static void test_killed(void **state)
         pid_t agent = fork();
         if (agent == 0) {
             struct guard guard = {0};
-            if (guard_post(&guard) != 0)
+            if (guard_post(&guard, none) != 0)
                 _exit(1);
             for (const char *word = rows[i].words; *word != '\0'; word++)
                 guard_tell(&guard, (enum guard_word) * word);
@@ -75,7 +77,7 @@ static void test_dismissed(void **state)
     struct guard guard = {0};
     (void)state;
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(guard_post(&guard), 0);
+        assert_int_equal(guard_post(&guard, none), 0);
         guard_dismiss(&guard);
         assert_int_equal(guard.pid, 0);
         assert_int_equal(wait_heard(), GUARD_FAREWELL);
@@ -92,7 +94,7 @@ static void test_guard_gone(void **state)
     struct guard guard = {0};
     siginfo_t info;
     (void)state;
-    assert_int_equal(guard_post(&guard), 0);
+    assert_int_equal(guard_post(&guard, none), 0);
     kill(guard.pid, SIGKILL);
     assert_int_equal(waitid(P_PID, (id_t)guard.pid, &info, WEXITED | WNOWAIT), 0);
     guard_tell(&guard, GUARD_INCOMPLETE);
