@@ -172,21 +172,25 @@ static size_t plan_show(const struct run *run)
     return bad;
 }
 
+#define UNTRUSTED "the new system will have a new host key that nobody vouches for"
+#define UNTRUSTED_REMEDY                                                                           \
+    "give its fingerprint as `after: {host_key: SHA256:…}`, or accept whatever answers with "    \
+    "`after: {host_key: accept-once}` or --accept-once"
+
+static bool is_untrusted(const struct run *run, const struct target_status *status)
+{
+    return run->view.store != NULL && status->outcome == OUTCOME_NONE &&
+           target_trust(&run->env, status->spec, &run->view.store->facts) == TRUST_NONE;
+}
+
 size_t ask_untrusted(struct run *run)
 {
     size_t count = 0;
     for (size_t i = 0; i < run->count; i++) {
         const struct target_status *status = run->statuses[i];
-        if (status->outcome == OUTCOME_NONE &&
-            target_trust(&run->env, status->spec, &run->view.store->facts) == TRUST_NONE) {
-            if (count++ == 0)
-                run_message(run, LOG_ERROR,
-                            "%s:%u: %s: the new system will have a new host key that nobody "
-                            "vouches for — give its fingerprint as `after: {host_key: SHA256:…}`, "
-                            "or accept whatever answers with `after: {host_key: accept-once}` or "
-                            "--accept-once",
-                            run->view.inventory, status->spec->at.line, status->spec->name);
-        }
+        if (is_untrusted(run, status) && count++ == 0)
+            run_message(run, LOG_ERROR, "%s:%u: %s: " UNTRUSTED " — " UNTRUSTED_REMEDY,
+                        run->view.inventory, status->spec->at.line, status->spec->name);
     }
     if (count > 1)
         run_message(run, LOG_ERROR, "the same holds for %zu more devices", count - 1);
@@ -275,14 +279,24 @@ void ask_cancel(struct run *run)
     ask_end(run);
 }
 
-/* --check says of those that would fail that they did, and why. */
+/* --check says of those that would fail that they did, and why. A run with one whose new key nobody
+ * vouches for would not even begin. */
 static void check_settle(struct run *run)
 {
     struct error err;
-    for (size_t i = 0; i < run->count; i++)
-        if (run->statuses[i]->outcome == OUTCOME_NONE &&
-            plan_judge(run, run->statuses[i], &err) != 0)
+    for (size_t i = 0; i < run->count; i++) {
+        const struct target_status *status = run->statuses[i];
+        if (status->outcome != OUTCOME_NONE)
+            continue;
+        if (plan_judge(run, status, &err) != 0) {
             target_refuse(run->targets[i], &err);
+        } else if (is_untrusted(run, status)) {
+            error_set(&err, ERROR_REFUSED, UNTRUSTED);
+            error_remedy(&err, UNTRUSTED_REMEDY);
+            target_refuse(run->targets[i], &err);
+            run->check_failed = true;
+        }
+    }
 }
 
 void ask_user(struct run *run)
@@ -292,8 +306,8 @@ void ask_user(struct run *run)
     size_t bad = plan_show(run);
     if (run->config.check) {
         RUN_TELL(run, resume, (*o_)->arg);
+        run->check_failed = bad > 0;
         check_settle(run);
-        run->check_failed = bad > 0 || (run->view.store != NULL && ask_untrusted(run) > 0);
         run_refuse(run, "only checked");
         return;
     }

@@ -231,6 +231,11 @@ def boards_that_are_flashed_by_their_loaders():
     expect("a board without a reset: the plan", [line.split(None, 1)[1] for line in end.stderr.splitlines()
                                                  if line.startswith(("  stops", "  disk"))],
            ["mmc 0 (U-Boot's), behind its first partition", "everything: SOMEBODY HAS TO RESET IT, by hand"])
+    end = run(*words[:-1], "mbr.img")
+    expect("a new key that nobody vouches for", (end.returncode, "\n0 of 1 target can be flashed, 1 would fail\n" in end.stderr),
+           (1, True))
+    expect("a new key that nobody vouches for: what is said",
+           "pi: failed: the new system will have a new host key that nobody vouches for — give" in end.stderr, True)
     pathlib.Path("never.yaml").write_text(
         f"defaults: {{mode: netboot, after: {{host_key: accept-once}}, netboot: {{server: 127.0.0.1, port: {port}, timeout: 5s}}}}\n"
         "groups: {lab: {hosts: {left: {host: 127.0.0.2, mac: 02-00-00-00-00-01},"
