@@ -214,6 +214,10 @@ int recovery_image(const struct recovery_command *command, struct error *err)
     if (result == 0)
         result = finish(command, part, recovery_disk_make(part, command->words, script, err), err);
     buffer_unref(script);
+    if (result == 0 && recovery_disk_lacks_tree(command->words))
+        fprintf(stderr,
+                "warning: no device tree (*.dtb) is among the files, which the firmware of a "
+                "Raspberry Pi hands to U-Boot — name those of the boards as well\n");
     if (result == 0 && !command->quiet)
         fprintf(stderr, "%s: an SD card for %zu board%s; write it whole to the card\n",
                 command->output, count, count == 1 ? "" : "s");

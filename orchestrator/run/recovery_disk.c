@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -268,22 +269,27 @@ static int copy_given(const char *path, const char *const *files, struct error *
     return 0;
 }
 
-/* Whether the root of the partition has it, in whatever case: asked of the files that go there. */
-static bool have_config(const char *const *files)
+/* Whether a file of such a name, in whatever case, goes to the root of the partition. */
+static bool have(const char *const *files, const char *pattern)
 {
     for (; *files != NULL; files++) {
         const char *slash = strrchr(*files, '/');
         DIR *dir = opendir(*files);
         bool found =
-            dir == NULL && strcasecmp(slash != NULL ? slash + 1 : *files, "config.txt") == 0;
+            dir == NULL && fnmatch(pattern, slash != NULL ? slash + 1 : *files, FNM_CASEFOLD) == 0;
         for (struct dirent *entry; dir != NULL && !found && (entry = readdir(dir)) != NULL;)
-            found = strcasecmp(entry->d_name, "config.txt") == 0;
+            found = fnmatch(pattern, entry->d_name, FNM_CASEFOLD) == 0;
         if (dir != NULL)
             closedir(dir);
         if (found)
             return true;
     }
     return false;
+}
+
+bool recovery_disk_lacks_tree(const char *const *files)
+{
+    return have(files, "start*.elf") && !have(files, "*.dtb");
 }
 
 /* Through a file of its own, for mcopy. */
@@ -312,7 +318,8 @@ int recovery_disk_make(const char *path, const char *const *files, const struct 
     if (write_table(path, signature, err) != 0 || make_fat(path, err) != 0 ||
         copy_given(path, files, err) != 0)
         return -1;
-    if (!have_config(files) && copy_memory(path, config, sizeof config - 1, "config.txt", err) != 0)
+    if (!have(files, "config.txt") &&
+        copy_memory(path, config, sizeof config - 1, "config.txt", err) != 0)
         return -1;
     return copy_memory(path, script->data, script->size, "boot.scr", err);
 }

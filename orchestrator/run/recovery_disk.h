@@ -7,6 +7,8 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
+#include <stdbool.h>
+
 #define RECOVERY_DISK_START ((uint64_t)4 << 20)   /* bytes; where Raspberry Pi's images begin */
 #define RECOVERY_DISK_SIZE  ((uint64_t)128 << 20) /* of the partition */
 
@@ -16,5 +18,9 @@
  * or -1 with err (ERROR_USAGE: a file is missing, a tool is; ERROR_IO). */
 int recovery_disk_make(const char *path, const char *const *files, const struct buffer *script,
                        struct error *err);
+
+/* Whether files has a Raspberry Pi's firmware, and no device tree for it to hand to U-Boot, which
+ * does not start without one. */
+bool recovery_disk_lacks_tree(const char *const *files);
 
 #endif

@@ -89,6 +89,19 @@ def a_card_keeps_its_name():
     expect("recovery script to standard output", (end.returncode, pathlib.Path("-").exists()), (2, False))
 
 
+def a_card_without_a_device_tree():
+    if shutil.which("mcopy") is None or shutil.which("mkfs.vfat", path="/usr/sbin:/sbin") is None:
+        return
+    firmware = pathlib.Path("firmware")
+    firmware.mkdir()
+    (firmware / "start4.elf").touch()
+    for tree in ("", "bcm2711-rpi-4-b.dtb"):
+        if tree:
+            (firmware / tree).touch()
+        end = run("recovery", "image", "-q", "-i", "boards.yaml", "-o", "card.img", "firmware")
+        expect(f"a card with {tree or 'no device tree'}", (end.returncode, "no device tree" in end.stderr), (0, not tree))
+
+
 def a_card_is_the_same_tomorrow():
     """Whatever the time, its zone, and the order in which the files were made; as a user without sbin."""
     if shutil.which("mcopy") is None or shutil.which("mkfs.vfat", path="/usr/sbin:/sbin") is None:
@@ -263,6 +276,7 @@ with tempfile.TemporaryDirectory(dir=memory) as folder:
     output_that_cannot_be_written()
     a_card_keeps_its_name()
     a_card_is_the_same_tomorrow()
+    a_card_without_a_device_tree()
     what_a_command_says()
     boards_that_are_flashed_by_their_loaders()
     a_dead_device_before_the_window()
