@@ -345,16 +345,23 @@ static void script_callback(const struct link_run_result *result, void *arg)
     uv_queue_work(reach->config.loop, &reach->work, compare_work, compare_done_callback);
 }
 
-void reach_choose_samples(struct reach_config *config)
+static bool is_sample(const struct reach_config *config, uint32_t index)
+{
+    for (unsigned i = 0; i < config->sample_count; i++)
+        if (config->samples[i] == index)
+            return true;
+    return false;
+}
+
+void reach_fill_samples(struct reach_config *config)
 {
     const struct store_info *info = store_info(config->store);
     uint32_t count = info->block_count;
     uint64_t left_out = config->shifted ? info->facts.partitions[0].start : 0;
-    config->sample_count = 0;
     for (unsigned tries = 0; tries < 1000 && config->sample_count < TRANSFER_SAMPLES; tries++) {
         uint32_t index = randombytes_uniform(count);
         if (store_entry(config->store, index)->wire_size > 0 &&
-            (uint64_t)index * info->block_size >= left_out)
+            (uint64_t)index * info->block_size >= left_out && !is_sample(config, index))
             config->samples[config->sample_count++] = index;
     }
 }

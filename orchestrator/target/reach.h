@@ -50,8 +50,9 @@ struct reach_result {
     struct error error;
 };
 
-/* Fills the samples: blocks of the image that are not zeros, by chance. */
-void reach_choose_samples(struct reach_config *config);
+/* Adds blocks of the image that are not zeros, by chance, to the samples that there are, each once,
+ * as far as there is room and the image has them. */
+void reach_fill_samples(struct reach_config *config);
 
 struct reach;
 typedef void (*reach_callback)(const struct reach_result *result, void *arg);

@@ -113,7 +113,7 @@ void target_enter_keep(struct target *target)
         .timeout = spec->transfer_timeout,
         .health_timeout = spec->transfer_timeout,
     };
-    reach_choose_samples(&config);
+    reach_fill_samples(&config);
     target->reach = reach_start(target->link, &config, keep_callback, target);
     if (target->reach == NULL)
         keep_not(target);

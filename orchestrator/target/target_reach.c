@@ -233,8 +233,12 @@ void target_enter_prove(struct target *target)
         if (!target->recovering)
             config.disk = ""; /* nobody has seen its name */
         config.shifted = spec->netboot.layout == NETBOOT_SHIFTED;
-        reach_choose_samples(&config);
+        config.sample_count = 0;
     }
+    /* What an earlier run has sent is not known, and behind a boot loader there is no signature
+     * beside what may be a block or two: any of the image will do, all of it was read back. */
+    if (config.shifted || target->resumed || target_is_netboot(target))
+        reach_fill_samples(&config);
     target->reach = reach_start(target->link, &config, prove_callback, target);
     if (target->reach == NULL) {
         error_set(&target->reach_error, ERROR_NETWORK, "the connection was lost at once");

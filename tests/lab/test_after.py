@@ -82,6 +82,22 @@ def flash(lab, name, *args, code):
     return {t["name"]: t for t in json.loads(report.read_text())["targets"]}
 
 
+def flash_deserted(lab, name, *args, code):
+    """The same, but the program is killed when the first device reboots, and goes on with --resume: it has sent nothing then."""
+    report = lab.dir / f"{name}.json"
+    argv = lab.fleetflash_argv("-i", lab.inventory_path, "-l", name, *args, "--json")
+    process = lab.popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    run = json.loads(process.stdout.readline())["run"]
+    came = any(json.loads(line).get("state") == "reachability" for line in process.stdout)
+    process.kill()
+    process.wait()
+    check(f"{name}: the controller is killed when a device reboots", came)
+    p = lab.fleetflash("--resume", run, "--yes", "--report", report)
+    print(f"--- {name}\n{p.stderr}", flush=True)
+    check(f"{name}: --resume: exit code {code}", p.returncode == code, f"{p.returncode}\n{p.stderr}")
+    return {t["name"]: t for t in json.loads(report.read_text())["targets"]}
+
+
 def check_flashed(lab, target, proof):
     d = lab.by_name[target["name"]]
     check(f"{d.name}: flashed; {target['proof']}", target["outcome"] == "flashed" and proof in target["proof"], str(target))
@@ -102,7 +118,7 @@ def test_first(lab):
                    moves=[("/usr/lib/lab/firstboot", "/usr/lib/lab/firstboot-common")],
                    files=[("/usr/lib/lab/firstboot", "0100755", FIRST_BOOT),
                           (FIRST_UNIT, "0100644", unit.replace(AFTER, f"{AFTER} systemd-udev-trigger.service"))])
-    t = flash(lab, "first", "--yes", image, code=1)
+    t = flash_deserted(lab, "first", "--yes", image, code=1)
     once = lab.by_name["once"]
     check_flashed(lab, t["once"], "sampled blocks are the image's")
     with open(once.disk, "rb") as disk, open(image, "rb") as flashed:

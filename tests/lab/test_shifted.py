@@ -281,6 +281,20 @@ def interrupted(lab, d, packed):
           f"{code}\n{flasher.told()}")
 
 
+def deserted(lab, d, packed, image):
+    """The controller is gone when all is written: who goes on has sent nothing of what could prove the new system."""
+    report = lab.dir / "deserted.json"
+    flasher = Flasher(lab, "-i", inventory(lab, [d], "stream"), "--yes", packed)
+    came = flasher.wait_for("boot")
+    flasher.kill()
+    check("the controller is killed when the device reboots", came, flasher.told())
+    p = lab.fleetflash("--resume", "--yes", "-v", "--report", report)
+    check("--resume: exit code 0", p.returncode == 0, p.stderr + console_ends([d]))
+    check_flashed(d, image)
+    target, = json.loads(report.read_text())["targets"]
+    check(f"{d.name}: proven by blocks: {target['proof']}", "sampled blocks" in target["proof"], json.dumps(target))
+
+
 def killed(lab, d, packed, image):
     """The controller is gone in the middle of the write; what it began goes on with --resume."""
     report = lab.dir / "killed.json"
@@ -300,7 +314,7 @@ def killed(lab, d, packed, image):
 # name: (what is done with it, its mode, keys of Lab.device())
 DEVICES = {
     "staged": ("misfits kept", "stage", {"mem": "128M"}),
-    "lvm": ("", "stream", {"stack": "lvm"}),
+    "lvm": ("deserted", "stream", {"stack": "lvm"}),
     "killed": ("killed", "stream", {}),
     "still": ("unchanged", "stage", {"mem": "128M", "writers": False, "append": "ro"}),
     "overlay": ("", "stage", {"stack": "overlay", "mem": "128M"}),
@@ -334,6 +348,8 @@ def main():
             if "killed" in what:
                 interrupted(lab, d, packed)
                 killed(lab, d, packed, image)
+            elif "deserted" in what:
+                deserted(lab, d, packed, image)
             else:
                 flash(lab, d, mode, packed, image)
             if "kept" in what:
