@@ -215,6 +215,18 @@ static struct chunk *chunk_answerable(const struct chunk_pool *pool)
     return chunk;
 }
 
+/* Forgets what failed and has been told, or interests nobody any more: who asks next tries again.
+ */
+static void pool_forget_failed(struct chunk_pool *pool)
+{
+    struct chunk *next;
+    for (struct chunk *chunk = pool->chunks; chunk != NULL; chunk = next) {
+        next = chunk->next;
+        if (chunk->state == CHUNK_READY && chunk->data == NULL && chunk->wishes == NULL)
+            chunk_free(chunk);
+    }
+}
+
 /* Calls back one after the other: callbacks may fetch, cancel and close. Chunks end only here. */
 static void wake_callback(uv_async_t *wake)
 {
@@ -222,12 +234,11 @@ static void wake_callback(uv_async_t *wake)
     for (struct chunk *chunk; !pool->closing && (chunk = chunk_answerable(pool)) != NULL;) {
         struct chunk_wish *wish = chunk->wishes;
         chunk->wishes = wish->next;
-        bool failed = chunk->data == NULL;
-        wish->callback(chunk->data, chunk->crc, failed ? &chunk->err : NULL, wish->arg);
+        const struct error *err = chunk->data == NULL ? &chunk->err : NULL;
+        wish->callback(chunk->data, chunk->crc, err, wish->arg);
         free(wish);
-        if (failed && chunk->wishes == NULL)
-            chunk_free(chunk); /* the next one who asks tries again */
     }
+    pool_forget_failed(pool);
     pool_trim(pool);
     pool_settle(pool);
 }

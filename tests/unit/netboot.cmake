@@ -7,6 +7,8 @@ foreach(_test tftp_packet tftp_transfer netconsole)
   fleetflash_unit_test(${_test}_test SOURCES ${_test}_test.c LIBS netboot LABELS netboot)
 endforeach()
 target_link_options(netconsole_test PRIVATE -Wl,--wrap=uv_now) # its clock is the test's
+fleetflash_unit_test(chunk_test SOURCES chunk_test.c store_help.c
+  LIBS netboot PkgConfig::SODIUM PkgConfig::ZSTD Threads::Threads LABELS netboot)
 fleetflash_unit_test(boot_script_test SOURCES boot_script_test.c store_help.c
   LIBS netboot PkgConfig::SODIUM PkgConfig::ZSTD Threads::Threads LABELS netboot)
 
