@@ -237,3 +237,15 @@ char *fake_read(int fd)
     text[size] = '\0';
     return text;
 }
+
+struct fake *fake_unknown_disk(void)
+{
+    struct fake *fake = fake_new(2);
+    fake_image(fake);
+    fake_facts(fake, 0);
+    fake_flashed(fake, 0);
+    fake_flashed(fake, 1);
+    fake->targets[1].facts = (struct target_facts){.known = true, .disk = "mmc 0"};
+    fake_ended(fake, 1000, 0);
+    return fake;
+}

@@ -45,4 +45,7 @@ char *fake_read(int fd);
 /* A file without a name. */
 int fake_file(void);
 
+/* An ended run with two flashed targets, of whose second nothing but the disk's name is known. */
+struct fake *fake_unknown_disk(void);
+
 #endif

@@ -201,13 +201,7 @@ static void test_file(void **state)
 static void test_unknown_disk(void **state)
 {
     (void)state;
-    struct fake *fake = fake_new(2);
-    fake_image(fake);
-    fake_facts(fake, 0);
-    fake_flashed(fake, 0);
-    fake_flashed(fake, 1);
-    fake->targets[1].facts = (struct target_facts){.known = true, .disk = "mmc 0"};
-    fake_ended(fake, 1000, 0);
+    struct fake *fake = fake_unknown_disk();
     char *text = rendered(fake);
     lint_assert_number(text, "count(//dd[.='/dev/mmcblk0, 29.7 GiB SC32G 0x1a2b3c00'])", 1);
     lint_assert_number(text, "count(//dd[.='mmc 0'])", 1);
