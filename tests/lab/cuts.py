@@ -40,7 +40,9 @@ POINTS = {
 # Over in a moment on these small disks: the test build of the agent rests there.
 LINGER = {"head": "erasing-head", "write": "writing", "flush": "flush", "verify": "reading-back",
           "last head": "writing-head"}
-SLOW = "6mbit"  # so that blocks take their time
+# So that blocks take their time: what is done is told once a second, and the moment, some of the last blocks under
+# way, must not be over by then. (The small board's image is 20 times as large.)
+SLOW, SLOWER, SMALL_SLOW = "6mbit", "2mbit", "100mbit"
 HOWS = ("reset", "pull", "kill")
 PULLED = 30  # seconds
 
@@ -183,8 +185,8 @@ class Board:
         d = self.device
         lingers = LINGER.get(trial.point)
         self.start(f"ff.agent=linger-at={lingers}" if lingers else "")
-        if POINTS[trial.point][0] == BLOCKS and self.kind != "small":
-            d.limit_rate(SLOW)
+        if POINTS[trial.point][0] == BLOCKS:
+            d.limit_rate(SMALL_SLOW if self.kind == "small" else SLOWER if trial.point == "last block" else SLOW)
         state = self.lab.dir / "states" / f"{d.name}-{next(self.rounds)}"
         flasher = Flasher(self.lab, d, state, "-i", self.lab.dir / f"{d.name}-{trial.mode}.yaml",
                           "--yes", self.image, env={"FLEETFLASH_AGENT_PATH": self.agents} if lingers else None)
