@@ -231,10 +231,10 @@ def main():
         run = lab.popen(lab.fleetflash_argv("-i", inventory, "-v", "--yes", "--report", report, lab.image("busybox", "mbr-boot")),
                         env={"FLEETFLASH_AGENT_PATH": folder}, stdin=subprocess.DEVNULL,
                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-        if "short" in d:
-            starve(d["short"])
         unplugging = threading.Thread(target=lambda: "unheard" in d and unplug(d["unheard"]))
         unplugging.start()
+        if "short" in d:
+            starve(d["short"])
         said, _ = run.communicate(timeout=400)
         print(said, flush=True)
         entries = {t["name"]: t for t in json.loads(report.read_text())["targets"]}
