@@ -11,6 +11,7 @@ once, as JSON, one object a line: who reads that can act as the boards do. Its a
     runs      for each run: name, program, arguments, and perhaps
               held     a line that somebody else has all the time
               take     a line that somebody else takes once any line has changed; the chip LOOSE is gone then
+              stop     true: it is interrupted twice once any line has changed
               pull     true: that chip is gone once a line of it is held
 """
 
@@ -18,6 +19,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
@@ -87,6 +89,10 @@ def take(watcher, wanted, process):
             unplug()
             with gpio_guest.taken(wanted["take"]):
                 process.wait()
+    while "stop" in wanted and process.poll() is None:
+        if watcher.changed.wait(0.1):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
     while "pull" in wanted and process.poll() is None:
         if "fleetflash" in subprocess.run(["gpioinfo", "loose"], capture_output=True, text=True).stdout:
             unplug()

@@ -30,9 +30,10 @@ def reset(line):
 
 
 class Wired(threading.Thread):
-    """Flashes a board with a packed image through line 3; in a second run a fake board is flashed through line 4, the
-    one at line 5 never asks, and before their turns come line 6 is taken by somebody else and the chip of another board
-    is gone. With libgpiod 2 the second run once more, in the long form both, and a run whose chip is pulled out. join(), then judge()."""
+    """Runs, one after the other: --check while somebody else holds line 6; one that is interrupted while line 5 is held;
+    a board is flashed with a packed image through line 3; a fake board is flashed through line 4, the one at line 5
+    never asks, and before their turns come line 6 is taken and the chip of another board is gone. With libgpiod 2 the
+    last one again; in the long form the last two, and one whose chip is pulled out. join(), then judge()."""
 
     def __init__(self, lab, board, packed, long=False):
         super().__init__(daemon=True)
@@ -49,15 +50,15 @@ class Wired(threading.Thread):
             "netboot": {**d.netboot(), "part_size": "24M", "server": ADDRESS}})
         self.write_plan()
 
-    def write_pulled(self, faults):
-        """Two boards: the chip of one is pulled out while its line is held."""
+    def write_some(self, faults, name, **hold):
+        """Some of the boards of the faults, their lines held for so long, in one wave."""
         inventory = json.loads(faults.read_text())
-        hosts = {group: inventory["groups"][group]["hosts"] for group in ("first", "second")}
-        loose = hosts["second"]["loose"]
-        loose["reset"]["hold"] = "4s"
-        inventory["groups"] = {"all": {"hosts": {"never": hosts["first"]["never"], "loose": loose}}}
+        hosts = {k: v for group in inventory["groups"].values() for k, v in group["hosts"].items() if k in hold}
+        for board, value in hold.items():
+            hosts[board]["reset"]["hold"] = value
+        inventory["groups"] = {"all": {"hosts": hosts}}
         del inventory["rollout"]
-        path = self.dir / "pulled.yaml"
+        path = self.dir / f"{name}.yaml"
         path.write_text(json.dumps(inventory))
         return path
 
@@ -80,13 +81,15 @@ class Wired(threading.Thread):
         def run(name, program, inventory, image, *words, **kw):
             return {"name": name, "program": str(program), **kw,
                     "arguments": [*words, "-i", str(inventory), "--report", f"{self.dir}/{name}.json", str(image)]}
-        runs = [run("check", PROGRAM, faults, small, "--check", held=TAKEN)]
+        stopped = self.write_some(faults, "stopped", never="1m")
+        pulled = self.write_some(faults, "pulled", never="600ms", loose="4s")
+        runs = [run("check", PROGRAM, faults, small, "--check", held=TAKEN), run("stopped", PROGRAM, stopped, small, "--yes", stop=True)]
         for suffix, program in self.versions:
             if program == PROGRAM or self.long:
                 runs.append(run(f"well{suffix}", program, self.good, self.packed, "--yes"))
             runs.append(run(f"faults{suffix}", program, faults, small, "--yes", take=TAKEN))
             if self.long:
-                runs.append(run(f"pulled{suffix}", program, self.write_pulled(faults), small, "--yes", pull=True))
+                runs.append(run(f"pulled{suffix}", program, pulled, small, "--yes", pull=True))
         self.plan = self.dir / "plan"
         self.plan.write_text(json.dumps({
             "address": f"{ADDRESS}/24", "ssh": str(self.lab.home / ".ssh"), "out": str(self.out), "runs": runs,
@@ -161,6 +164,11 @@ class Wired(threading.Thread):
             check(f"{name}: {board}: {outcome}, {damage} {words}", target["outcome"] == outcome and
                   target["damage"] == damage and words in json.dumps(target["error"]), json.dumps(target))
 
+    def judge_stopped(self, seen, events):
+        levels = [(e["line"], e["level"]) for e in events if "line" in e]
+        check("interrupted twice, a run lets the line go at once: exit code 130", seen["code"] == 130 and levels == [(5, 0), (5, 1)] and
+              events[1]["at"] - events[0]["at"] < 30 and not seen["held"] and not set(seen["output_lines"]) - {TAKEN}, str(events))
+
     def judge_pulled(self, name, seen, events):
         check(f"{name}: exit code 1", seen["code"] == 1, f"{seen['code']} {seen['stderr']}")
         self.judge_lines(name, events, [5])
@@ -180,6 +188,8 @@ class Wired(threading.Thread):
             name = event["run"]
             if name == "check":
                 self.judge_check(event, events)
+            elif name == "stopped":
+                self.judge_stopped(event, events)
             elif name.startswith("well"):
                 self.judge_well(name, event, events)
             elif name.startswith("pulled"):
