@@ -20,7 +20,7 @@ struct reset_command {
 /* Takes the device's lock (a reset in the middle of a flash would lose it), resets it and says so
  * on stderr; runs the loop. Returns 0; 130 when a signal cut it short, its line let go; or -1 with
  * the reason: ERROR_USAGE (no such target, chip or line, nothing said about its reset), ERROR_BUSY
- * with who holds the device or the line, ERROR_IO. */
+ * with who holds the device, ERROR_IO (somebody else holds the line, the command failed). */
 int reset_command(const struct reset_command *command, struct error *err);
 
 #endif
