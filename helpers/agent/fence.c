@@ -97,8 +97,8 @@ static int prepare(struct fence_state *s, struct fail *fail)
     if (status != 0)
         return -1;
     process_lifeline(s->config->relay, s->config->watchdog_owner, &s->lifeline);
-    if (s->config->guard > 0)
-        pid_set_add(&s->lifeline, s->config->guard);
+    if (s->config->guard != NULL && s->config->guard->pid > 0)
+        pid_set_add(&s->lifeline, s->config->guard->pid);
     for (unsigned i = 0; is_on(s, SWITCH_NO_CALM) && i < s->superblocks.count; i++)
         s->superblocks.items[i].panics = false;
     return 0;
@@ -147,6 +147,9 @@ static int pin_lifeline(struct fence_state *s, struct fail *fail)
         pin_processes(&s->pins, &s->superblocks.devices, &s->lifeline) != 0)
         return fault_set(fail, FAILCODE_MEMORY,
                          "what init and sshd run cannot be held in memory: %s", strerror(errno));
+    if (s->config->guard != NULL && s->config->guard->pid > 0 && guard_hold(s->config->guard) != 0)
+        report_log(s->config->report, LOG_WARNING,
+                   "what init and sshd run would not be held in memory if the agent died");
     report_log(s->config->report, LOG_DEBUG, "%u files, %llu KiB, of %u processes pinned",
                s->pins.count, (unsigned long long)(s->pins.bytes >> 10), s->lifeline.count);
     if (s->pins.missed > 0)

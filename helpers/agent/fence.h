@@ -3,6 +3,7 @@
 #ifndef FENCE_H
 #define FENCE_H
 
+#include "guard.h"
 #include "holders.h"
 #include "report.h"
 #include "switches.h"
@@ -22,8 +23,8 @@ struct fence_config {
     const struct report *report;
     pid_t
         relay; /* the process that relays for the controller; 0: none. It and its ancestors live */
-    pid_t guard;        /* holds the disk for an heir, and lives; 0: none */
-    int watchdog_owner; /* a process that must live on; 0: none */
+    struct guard *guard; /* lives, with the disk open, and pins what is pinned; may be NULL */
+    int watchdog_owner;  /* a process that must live on; 0: none */
 };
 
 /* Raises the fence. -1: it could not be, all that could be undone was; fence->irreversible says

@@ -3,11 +3,13 @@
 
 #include "console.h"
 #include "daemon.h"
+#include "pin.h"
 #include "protocol/protocol.h"
 #include "reboot.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stddef.h>
@@ -22,9 +24,10 @@
 
 /* '@': see daemon.c. */
 #define GUARD_NAME    "@fleetflash-guard"
-#define SYNC_PATIENCE 100 /* tenths of a second until what is not written yet is given up */
-#define REMOUNT_PAUSE 2   /* seconds for SysRq-u, which says nothing of its end */
-#define ESTATE_ABOVE  64  /* no place of the estate is there */
+#define SYNC_PATIENCE 100   /* tenths of a second until what is not written yet is given up */
+#define REMOUNT_PAUSE 2     /* seconds for SysRq-u, which says nothing of its end */
+#define HOLD_PATIENCE 30000 /* ms */
+#define ESTATE_ABOVE  64    /* no place of the estate is there */
 
 /* --- the agent's side --------------------------------------------------------------------- */
 
@@ -109,6 +112,19 @@ void guard_tell(struct guard *guard, enum guard_word word)
     end(guard);
 }
 
+int guard_hold(struct guard *guard)
+{
+    char answer = 0;
+    guard_tell(guard, GUARD_HOLD);
+    if (guard->pid == 0)
+        return -1;
+    struct pollfd line = {.fd = guard->fd, .events = POLLIN};
+    int ready;
+    while ((ready = poll(&line, 1, HOLD_PATIENCE)) < 0 && errno == EINTR)
+        ;
+    return ready == 1 && recv(guard->fd, &answer, 1, 0) == 1 && answer != 0 ? 0 : -1;
+}
+
 void guard_dismiss(struct guard *guard)
 {
     guard_tell(guard, GUARD_FAREWELL);
@@ -118,16 +134,30 @@ void guard_dismiss(struct guard *guard)
 
 /* --- the guard ---------------------------------------------------------------------------- */
 
-enum guard_word guard_listen(int fd)
+enum guard_word guard_listen(int fd, bool (*hold)(void))
 {
     enum guard_word last = GUARD_NOTHING;
     char byte;
     ssize_t n;
     while (last != GUARD_FAREWELL &&
-           ((n = recv(fd, &byte, 1, 0)) == 1 || (n < 0 && errno == EINTR)))
-        if (n == 1)
+           ((n = recv(fd, &byte, 1, 0)) == 1 || (n < 0 && errno == EINTR))) {
+        if (n == 1 && byte == GUARD_HOLD) {
+            char answer = hold();
+            send(fd, &answer, 1, MSG_NOSIGNAL);
+        } else if (n == 1) {
             last = (enum guard_word)byte;
+        }
+    }
     return last;
+}
+
+/* By the agent's own mappings, before the file systems are shut: afterwards not even open() works
+ * on them. */
+static bool hold_pinned(void)
+{
+    static struct pins pins; /* to the end of the program */
+    struct pid_set agent = {.items = {getppid()}, .count = 1};
+    return pin_processes(&pins, NULL, &agent) == 0 && pins.missed == 0;
 }
 
 static void rest(int tenths)
@@ -174,17 +204,23 @@ static void settle(void)
     mlockall(MCL_CURRENT | MCL_FUTURE); /* as good as it gets: the agent has told its own failure */
 }
 
-/* Returns where that cannot be. */
-static void become_heir(int console)
+/* Does not return. */
+static void leave_to_heir(int console)
 {
     char *argv[] = {DAEMON_NAME, "heir", NULL}, *envp[] = {NULL};
+    pid_t heir;
     int null = open("/dev/null", O_RDWR);
     console_print(console, "the agent has died, and the disk is incomplete: DO NOT POWER OFF");
     if (null >= 0)
         dup2(null, STDIN_FILENO); /* the line to the dead one */
     if (null > STDERR_FILENO)
         close(null);
-    execve("/proc/self/exe", argv, envp);
+    if (posix_spawn(&heir, "/proc/self/exe", NULL, NULL, argv, envp) != 0)
+        console_print(console, "no other agent can be started");
+    for (int fd = FD_UNIX; fd <= FD_WATCHDOG; fd++)
+        close(fd);
+    for (;;) /* with what it holds */
+        pause();
 }
 
 int guard_main(void)
@@ -196,7 +232,7 @@ int guard_main(void)
     settle();
     show();
     int console = console_open(), sysrq_fd = reboot_prepare();
-    enum guard_word last = guard_listen(STDIN_FILENO);
+    enum guard_word last = guard_listen(STDIN_FILENO, hold_pinned);
     switch (last) {
     case GUARD_UNTOUCHED:
         console_print(console, "the agent has died, nothing was written: the old system, "
@@ -208,8 +244,8 @@ int guard_main(void)
                       "the agent has died, the disk is complete: the new system is booted");
         break;
     case GUARD_INCOMPLETE:
-        become_heir(console);
-        return 1;
+        leave_to_heir(console);
+        break;
     default:
         return 0;
     }

@@ -8,8 +8,9 @@
  * agent is dead, and the last word decides (docs/safety.md):
  *
  * - nothing written: the old system is rebooted, untouched
- * - incomplete: it becomes the agent's heir (heir.h), which the controller finds where the agent
- * was; a reboot would lose the device
+ * - incomplete: it starts the agent's heir (heir.h), which the controller finds where the agent
+ * was; a reboot would lose the device. It stays beside it: it has in memory what init and sshd
+ * run, which nobody could read again once the file systems are shut
  * - complete: the new system is booted, as the agent would have done */
 #ifndef GUARD_H
 #define GUARD_H
@@ -23,6 +24,7 @@ enum guard_word {
     GUARD_INCOMPLETE = 'i',
     GUARD_COMPLETE = 'c',
     GUARD_FAREWELL = 'f', /* the agent ends in order */
+    GUARD_HOLD = 'h',     /* a request: hold what the agent has pinned; answered with a byte */
 };
 
 /* All zeros: there is none. */
@@ -40,11 +42,14 @@ int guard_post(struct guard *guard, const int estate[GUARD_ESTATE_SIZE]);
 /* A guard that cannot be told is ended: it must never act on an old word. Nothing without one. May
  * be called on any thread, not at the same time. */
 void guard_tell(struct guard *guard, enum guard_word word);
+/* Has it hold in memory all files that the agent has mapped just now (pin.h), whose pages they
+ * share. -1: it does not, or there is none. Waits for its answer. */
+int guard_hold(struct guard *guard);
 /* Says farewell and waits for its end. */
 void guard_dismiss(struct guard *guard);
 
-/* The guard's side: the last word when the line has ended. */
-enum guard_word guard_listen(int fd);
+/* The guard's side: the last word when the line has ended. hold: answers GUARD_HOLD. */
+enum guard_word guard_listen(int fd, bool (*hold)(void));
 /* The guard itself, `fleetflash-agent guard`, with the line as its standard input. */
 int guard_main(void);
 

@@ -2,10 +2,8 @@
 #include "heir.h"
 
 #include "agent.h"
-#include "claims.h"
 #include "console.h"
 #include "daemon.h"
-#include "pin.h"
 #include "reboot.h"
 #include "text.h"
 
@@ -21,24 +19,17 @@ int heir_provide(struct agent *agent)
     return guard_post(&agent->guard, estate);
 }
 
-/* The dead agent held them in memory; they still are, but nobody keeps them there. What an heir
- * cannot hold it has to do without. */
-static void pin_again(const struct agent *agent)
+#ifdef AGENT_TEST_SWITCHES
+/* How much is held in memory now that the agent is dead. */
+static void say_what_is_held(const struct agent *agent)
 {
-    static struct pins pins; /* to the end of the program */
-    struct device_set layers = {.count = 0};
-    struct pid_set lifeline = {.count = 0};
-    struct mount_table table;
-    if (mounts_read(&table, 0) != 0)
-        return;
-    claims_list_layers(&table, agent->target.device, &layers);
-    mounts_free(&table);
-    process_lifeline(0, 0, &lifeline);
-    for (unsigned i = 0; i < lifeline.count; i++) {
-        struct pid_set one = {.items = {lifeline.items[i]}, .count = 1};
-        pin_processes(&pins, &layers, &one);
-    }
+    char *text = text_read_all("/proc/meminfo");
+    const char *line = text == NULL ? NULL : strstr(text, "Mlocked:");
+    if (line != NULL)
+        console_print(agent->console, "%.*s", (int)strcspn(line, "\n"), line);
+    free(text);
 }
+#endif
 
 int heir_take(struct agent *agent)
 {
@@ -48,6 +39,9 @@ int heir_take(struct agent *agent)
         console_print(agent->console, "the disk cannot be written on: %s", fail.text);
         return -1;
     }
+#ifdef AGENT_TEST_SWITCHES
+    say_what_is_held(agent);
+#endif
     agent->is_heir = true;
     agent->work.destroyed = true;
     agent->phase = PHASE_WRITING;
@@ -60,7 +54,6 @@ int heir_take(struct agent *agent)
     watchdog_adopt(&agent->watchdog, FD_WATCHDOG);
     agent->sysrq_fd = reboot_prepare();
     signal(SIGTERM, SIG_IGN);
-    pin_again(agent);
     if (heir_provide(agent) == 0)
         guard_tell(&agent->guard, GUARD_INCOMPLETE);
     return 0;

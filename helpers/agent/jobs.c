@@ -157,7 +157,7 @@ static int put_up(struct agent *agent, struct agent_work *work)
         .switches = &agent->config.switches,
         .report = &agent->worker.report,
         .relay = work->peer_pid,
-        .guard = agent->guard.pid,
+        .guard = &agent->guard,
         .watchdog_owner = agent->watchdog.owner,
     };
     return fence_raise(&agent->fence, &config, &work->fail);

@@ -91,7 +91,8 @@ static int pin_process(struct pins *pins, const struct device_set *filesystems, 
          line != NULL && status == 0; line = strtok_r(NULL, "\n", &save)) {
         struct process_map map;
         if (process_parse_map(line, &map) && map.inode != 0 &&
-            device_set_has(filesystems, map.device) && !pins_have(pins, map.device, map.inode))
+            (filesystems == NULL || device_set_has(filesystems, map.device)) &&
+            !pins_have(pins, map.device, map.inode))
             status = pin_map(pins, pid, &map, hold);
     }
     int error = errno;

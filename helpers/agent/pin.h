@@ -24,7 +24,8 @@ struct pins {
     char first_missed[128];
 };
 
-/* Maps and locks every file on these file systems that the processes have mapped readable. -1:
+/* Maps and locks every file on these file systems (NULL: on all) that the processes have mapped
+ * readable. -1:
  * errno says why one could not be; those before it stay pinned. */
 int pin_processes(struct pins *pins, const struct device_set *filesystems,
                   const struct pid_set *processes);

@@ -12,6 +12,7 @@ that runs short while blocks are staged, a file system that nobody can silence.
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -114,6 +115,9 @@ def check_half(device, entry, said, image):
         text in device.console_text() for text in (
             "fleetflash: the agent has died, and the disk is incomplete", "another agent has taken its place")),
           device.console_text()[-3000:])
+    # The guard alone has 2.5 MB; busybox, dropbear and their libraries 6 MB.
+    held = re.search(r"fleetflash: Mlocked: +(\d+) kB", device.console_text())
+    check(f"{name}: what init and the ssh server run was held all the time", held is not None and int(held[1]) > 6000, str(held))
     check(f"{name}: the run says so", f"{name}: warning: its agent has died while it wrote" in said)
     check(f"{name}: it was rebooted once, and its disk then is the image, byte for byte",
           device.reboots() == 1 and same_as_image(device.snapshots[0], image))

@@ -17,7 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HEARD "heard"
+#define HEARD  "heard"
+#define REFUSE "refuse"
 
 static const int none[GUARD_ESTATE_SIZE] = {-1, -1, -1, -1, -1};
 
@@ -29,6 +30,11 @@ static int note_heard(enum guard_word word)
     if (fd < 0 || write(fd, &byte, 1) != 1 || close(fd) != 0)
         return 1;
     return rename(HEARD ".new", HEARD) == 0 ? 0 : 1;
+}
+
+static bool hold_unless_refused(void)
+{
+    return access(REFUSE, F_OK) != 0;
 }
 
 static char wait_heard(void)
@@ -52,6 +58,7 @@ static void test_killed(void **state)
     } rows[] = {{"", GUARD_UNTOUCHED},
                 {"i", GUARD_INCOMPLETE},
                 {"ii", GUARD_INCOMPLETE},
+                {"ih", GUARD_INCOMPLETE},
                 {"ic", GUARD_COMPLETE}};
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -101,6 +108,27 @@ static void test_guard_gone(void **state)
     assert_int_equal(guard.pid, 0);
 }
 
+/* A request is answered, and is no word about the disk. */
+static void test_hold(void **state)
+{
+    struct guard guard = {0};
+    (void)state;
+    assert_int_equal(guard_hold(&guard), -1);
+    assert_int_equal(guard_post(&guard, none), 0);
+    assert_int_equal(guard_hold(&guard), 0);
+    int fd = open(REFUSE, O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(guard_hold(&guard), -1);
+    unlink(REFUSE);
+    assert_int_equal(guard_hold(&guard), 0);
+    assert_true(guard.pid != 0);
+    kill(guard.pid, SIGKILL);
+    assert_int_equal(guard_hold(&guard), -1);
+    guard_dismiss(&guard);
+    unlink(HEARD);
+}
+
 static void test_by_hand(void **state)
 {
     (void)state;
@@ -119,13 +147,12 @@ int main(int argc, char **argv)
 {
     char folder[] = "/tmp/guard-test-XXXXXX";
     if (argc == 2 && strcmp(argv[1], "guard") == 0)
-        return note_heard(guard_listen(STDIN_FILENO));
+        return note_heard(guard_listen(STDIN_FILENO, hold_unless_refused));
     if (mkdtemp(folder) == NULL || chdir(folder) != 0)
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_killed),
-        cmocka_unit_test(test_dismissed),
-        cmocka_unit_test(test_guard_gone),
+        cmocka_unit_test(test_killed),     cmocka_unit_test(test_dismissed),
+        cmocka_unit_test(test_guard_gone), cmocka_unit_test(test_hold),
         cmocka_unit_test(test_by_hand),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
