@@ -321,6 +321,8 @@ int daemon_inherit(void)
     socklen_t size = sizeof address;
     if (fcntl(FD_UNIX, F_GETFD) < 0 || fcntl(FD_DISK, F_GETFD) < 0)
         return 2;
+    /* Before anything else is opened, and takes its place. */
+    int watchdog = fcntl(FD_WATCHDOG, F_GETFD) < 0 ? -1 : FD_WATCHDOG;
     int console = console_open();
     if (console >= 0 && console != FD_CONSOLE) {
         dup3(console, FD_CONSOLE, O_CLOEXEC);
@@ -328,7 +330,7 @@ int daemon_inherit(void)
     }
     getsockname(FD_TCP, (struct sockaddr *)&address, &size);
     struct agent *agent = prepare(ntohs(address.sin6_port), error, sizeof error);
-    if (agent == NULL || heir_take(agent) != 0) {
+    if (agent == NULL || heir_take(agent, watchdog) != 0) {
         dprintf(FD_CONSOLE, "fleetflash: no agent can take its place: %s\r\n", error);
         return 1;
     }

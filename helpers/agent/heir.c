@@ -31,7 +31,7 @@ static void say_what_is_held(const struct agent *agent)
 }
 #endif
 
-int heir_take(struct agent *agent)
+int heir_take(struct agent *agent, int watchdog)
 {
     struct fail fail;
     const char *name;
@@ -51,7 +51,8 @@ int heir_take(struct agent *agent)
     name = strrchr(agent->disk.path, '/');
     text_copy(agent->target.name, sizeof agent->target.name, name == NULL ? "" : name + 1);
     agent->target.device = agent->disk.device;
-    watchdog_adopt(&agent->watchdog, FD_WATCHDOG);
+    if (watchdog >= 0)
+        watchdog_adopt(&agent->watchdog, watchdog);
     agent->sysrq_fd = reboot_prepare();
     signal(SIGTERM, SIG_IGN);
     if (heir_provide(agent) == 0)

@@ -9,9 +9,9 @@
 
 struct agent;
 
-/* Takes the disk and the watchdog (FD_DISK, FD_WATCHDOG) and stands where a failed write leaves an
- * agent. -1: there is no disk to be taken. */
-int heir_take(struct agent *agent);
+/* Takes the disk (FD_DISK) and the watchdog (-1: there is none) and stands where a failed write
+ * leaves an agent. -1: there is no disk to be taken. */
+int heir_take(struct agent *agent, int watchdog);
 /* On the worker, before the write: memory for the stream mode, which an heir always uses. */
 int heir_prepare(struct agent *agent);
 /* Posts a guard beside an agent, with all that an heir of it would need. -1 and errno. */

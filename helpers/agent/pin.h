@@ -25,8 +25,7 @@ struct pins {
 };
 
 /* Maps and locks every file on these file systems (NULL: on all) that the processes have mapped
- * readable. -1:
- * errno says why one could not be; those before it stay pinned. */
+ * readable. -1: errno says why one could not be; those before it stay pinned. */
 int pin_processes(struct pins *pins, const struct device_set *filesystems,
                   const struct pid_set *processes);
 /* How many bytes that would take, nothing done. */

@@ -25,7 +25,7 @@ bool watchdog_is_foreign(const struct watchdog *watchdog, struct fail *fail);
 /* Takes it over from PID 1 (its runtime watchdog set to 0 first). FAILCODE_REFUSED when it cannot
  * be taken, from whomever; then it is as it was. */
 int watchdog_take(struct watchdog *watchdog, struct fail *fail);
-/* One that another agent had taken, and never gives back. Nothing where fd is none. */
+/* One that another agent had taken, and never gives back. */
 void watchdog_adopt(struct watchdog *watchdog, int fd);
 /* Called often; does something every few seconds. now: monotonic ms. */
 void watchdog_feed(struct watchdog *watchdog, int64_t now);
