@@ -21,13 +21,7 @@ struct fixture {
 static int enter(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
-    struct store_options options = {.image = "raw", .cache_dir = "cache"};
-    struct prepared prepared;
-    scratch_enter();
-    image_make("raw", IMAGE_SIZE);
-    uv_loop_init(&fixture->loop);
-    prepare_wait(&fixture->loop, &options, &prepared);
-    fixture->store = prepared.store;
+    fixture->store = store_make(&fixture->loop, IMAGE_SIZE);
     fixture->pool = chunk_pool_open(&fixture->loop, fixture->store);
     *state = fixture;
     return fixture->pool != NULL ? 0 : -1;

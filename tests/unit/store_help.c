@@ -187,6 +187,17 @@ void prepare_wait(uv_loop_t *loop, const struct store_options *options, struct p
     assert_int_equal(prepared->calls, 1);
 }
 
+struct store *store_make(uv_loop_t *loop, size_t size)
+{
+    struct store_options options = {.image = "raw", .cache_dir = "cache"};
+    struct prepared prepared;
+    scratch_enter();
+    image_make("raw", size);
+    uv_loop_init(loop);
+    prepare_wait(loop, &options, &prepared);
+    return prepared.store;
+}
+
 void store_assert_equals(const struct store *store, const char *path)
 {
     size_t size;

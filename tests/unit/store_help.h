@@ -49,6 +49,10 @@ void prepare_start(uv_loop_t *loop, const struct store_options *options, struct 
 /* Runs a loop until it is done. */
 void prepare_wait(uv_loop_t *loop, const struct store_options *options, struct prepared *prepared);
 
+/* For a fixture: enters the scratch directory, begins the loop, and prepares an image "raw" of so
+ * many bytes. NULL: it could not be. store_finish and scratch_leave undo it. */
+struct store *store_make(uv_loop_t *loop, size_t size);
+
 /* Fails the test unless every block reads back as in the file and has the right hash. */
 void store_assert_equals(const struct store *store, const char *path);
 
